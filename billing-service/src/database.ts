@@ -1,8 +1,9 @@
 // The tables as TypeScript knows them, and a bounded pool that outlives a restart of Postgres.
 import type { ErrorInfo } from '@penstock/shared/contracts/errors'
+import type { PriceSource, UnitPrices } from '@penstock/shared/pricing/price'
 import { type Generated, Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
-import type { PriceSource, UnitPrices } from './price.ts'
+import type { AccessTables } from './access-tables.ts'
 
 /** bigint and numeric: pg hands them out as text, because a JavaScript number may not hold them. */
 type Whole = string
@@ -23,7 +24,7 @@ export interface RequestLogTable {
   provider: string
   model: string
   api_base: string | null
-  key_hash: string | null
+  key_id: string | null
   user_id: string | null
   team_id: string | null
   end_user: string | null
@@ -63,7 +64,7 @@ export interface LedgerTable {
   prompt_tokens: Whole
   completion_tokens: Whole
   usage_estimated: boolean
-  key_hash: string | null
+  key_id: string | null
   user_id: string | null
   team_id: string | null
   end_user: string | null
@@ -82,7 +83,7 @@ export interface UsageDeadLetterTable {
   payload: Buffer
 }
 
-export interface Database {
+export interface Database extends AccessTables {
   request_log: RequestLogTable
   ledger: LedgerTable
   usage_dead_letter: UsageDeadLetterTable

@@ -1,9 +1,9 @@
 // Usage events → priced rows, once: the ledger's unique index decides what is new, and only that
 // gets a row in the request log, in the same transaction. Delivering again changes nothing.
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
+import { type PricedUsage, priceUsage } from '@penstock/shared/pricing/price'
 import { type Kysely, sql } from 'kysely'
 import type { Database } from './database.ts'
-import { type PricedUsage, priceUsage } from './price.ts'
 import { type UsageRow, usageRow } from './usage-row.ts'
 
 export interface RecordedUsage {
@@ -59,7 +59,7 @@ function prepare(event: UsageEvent): RecordedUsage & { row: UsageRow } {
 
 /** Columns that the ledger and the request log have in common, by name. */
 const shared = sql.raw(`request_id, attempt, amount, price_source, prompt_tokens, completion_tokens,
-  usage_estimated, key_hash, user_id, team_id, end_user, tags, model_group, deployment_id, provider,
+  usage_estimated, key_id, user_id, team_id, end_user, tags, model_group, deployment_id, provider,
   model`)
 
 /**

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { usageEventOf } from '@penstock/shared/pricing/fixtures/usage-event'
+import { priceUsage } from '@penstock/shared/pricing/price'
 import type { SpanOptions, Tracing } from '@penstock/shared/telemetry/trace'
 import pino from 'pino'
-import { usageEventOf } from './fixtures/usage-event.ts'
-import { priceUsage } from './price.ts'
 import { reportUsage } from './report-usage.ts'
 
 const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
@@ -27,7 +27,7 @@ function report(changes: Parameters<typeof usageEventOf>[0]) {
 }
 
 test('each recorded event is one line, with neither key nor user in it', () => {
-  const caller = { keyHash: 'the-key', userId: 'the-user', teamId: null, endUser: 'the-end-user' }
+  const caller = { keyId: 'the-key', userId: 'the-user', teamId: null, endUser: 'the-end-user' }
   const { lines } = report({ caller })
   assert.partialDeepStrictEqual(JSON.parse(lines[0] ?? ''), {
     msg: 'usage recorded',

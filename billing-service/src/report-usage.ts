@@ -1,7 +1,8 @@
 // What is said about stored usage: a log line and, where the request is traced, a span per event.
+
+import { dollarText } from '@penstock/shared/pricing/money'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import { SpanKind, type Tracing } from '@penstock/shared/telemetry/trace'
-import { dollarText } from './money.ts'
 import type { RecordedUsage } from './record-usage.ts'
 import type { Stored } from './store-usage.ts'
 

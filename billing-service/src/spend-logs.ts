@@ -1,11 +1,11 @@
 // GET /spend/logs: the request log a page at a time, newest first, in LiteLLM's field names.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { SpendLogRow, SpendLogsPage, SpendLogsQuery } from '@penstock/shared/contracts/spend'
+import { dollarText } from '@penstock/shared/pricing/money'
 import type { Kysely, Selectable } from 'kysely'
 import { sql } from 'kysely'
 import { z } from 'zod'
 import type { Database, RequestLogTable } from './database.ts'
-import { dollarText } from './money.ts'
 import { periodOf } from './spend-period.ts'
 
 type LogRow = Selectable<RequestLogTable>
@@ -30,7 +30,7 @@ export async function spendLogs(
   const { from, before } = periodOf(query)
   const after = query.cursor === undefined ? null : decodeCursor(query.cursor)
   let select = db.selectFrom('request_log').selectAll()
-  if (query.api_key !== undefined) select = select.where('key_hash', '=', query.api_key)
+  if (query.api_key !== undefined) select = select.where('key_id', '=', query.api_key)
   if (query.user_id !== undefined) select = select.where('user_id', '=', query.user_id)
   if (query.request_id !== undefined) select = select.where('request_id', '=', query.request_id)
   if (from !== null) select = select.where('received_at', '>=', sql<Date>`${from}`)
@@ -73,7 +73,7 @@ function spendLogRowOf(log: LogRow): SpendLogRow {
   return {
     request_id: log.request_id,
     call_type: callTypes[log.operation],
-    api_key: log.key_hash ?? '',
+    api_key: log.key_id ?? '',
     spend: Number(spendUsd),
     total_tokens: promptTokens + completionTokens,
     prompt_tokens: promptTokens,

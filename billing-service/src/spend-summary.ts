@@ -6,9 +6,9 @@ import type {
   SpendSummaryDay,
   SpendSummaryQuery,
 } from '@penstock/shared/contracts/spend'
+import { dollarText } from '@penstock/shared/pricing/money'
 import { type Kysely, sql } from 'kysely'
 import type { Database } from './database.ts'
-import { dollarText } from './money.ts'
 import { dayCount, daysFrom, periodOf } from './spend-period.ts'
 
 const maxDays = 366
@@ -18,7 +18,7 @@ const sumsPerAnswer = 5_000
 
 interface SumRow {
   day: string
-  key_hash: string | null
+  key_id: string | null
   user_id: string | null
   model: string | null
   /** Which of the three columns this sum is not by: a bit each, out of Postgres' grouping(). */
@@ -74,17 +74,17 @@ async function sumsOf(
     sql`received_at >= ${from}::timestamptz`,
     sql`received_at < ${before}::timestamptz`,
   ]
-  if (query.api_key !== undefined) conditions.push(sql`key_hash = ${query.api_key}`)
+  if (query.api_key !== undefined) conditions.push(sql`key_id = ${query.api_key}`)
   if (query.user_id !== undefined) conditions.push(sql`user_id = ${query.user_id}`)
   if (query.request_id !== undefined) conditions.push(sql`request_id = ${query.request_id}`)
   const result = await sql<SumRow>`
-    select day::text, key_hash, user_id, model,
-      grouping(key_hash, user_id, model) as without, sum(amount) as amount
+    select day::text, key_id, user_id, model,
+      grouping(key_id, user_id, model) as without, sum(amount) as amount
     from (
-      select (received_at at time zone 'UTC')::date as day, key_hash, user_id, model, amount
+      select (received_at at time zone 'UTC')::date as day, key_id, user_id, model, amount
       from request_log where ${sql.join(conditions, sql` and `)}
     ) as spent
-    group by grouping sets ((day), (day, key_hash), (day, user_id), (day, model))
+    group by grouping sets ((day), (day, key_id), (day, user_id), (day, model))
     order by day
     limit ${sumsPerAnswer + 1}`.execute(db)
   return result.rows
@@ -97,7 +97,7 @@ function summaryDay(day: string, sums: SumRow[]): SpendSummaryDay {
       .map((sum): [string, number] => [name(sum) ?? '', dollars(sum.amount)])
   const total = sums.find((sum) => sum.without === 0b111)
   return {
-    ...Object.fromEntries(by(byKey, (sum) => sum.key_hash).filter(([key]) => key !== '')),
+    ...Object.fromEntries(by(byKey, (sum) => sum.key_id).filter(([key]) => key !== '')),
     startTime: day,
     spend: total === undefined ? 0 : dollars(total.amount),
     models: Object.fromEntries(by(byModel, (sum) => sum.model)),

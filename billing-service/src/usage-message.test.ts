@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { usageEventOf } from './fixtures/usage-event.ts'
+import { usageEventOf } from '@penstock/shared/pricing/fixtures/usage-event'
 import { readUsageMessage } from './usage-message.ts'
 
 const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import { usageEventOf } from './fixtures/usage-event.ts'
-import { priceUsage } from './price.ts'
+import { usageEventOf } from '@penstock/shared/pricing/fixtures/usage-event'
+import { priceUsage } from '@penstock/shared/pricing/price'
 import { usageRow } from './usage-row.ts'
 
 const plain = usageEventOf()

@@ -1,8 +1,8 @@
 // A priced usage event as the row that is written, in JSON. Text from outside is made fit for
 // Postgres here.
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
+import type { PricedUsage } from '@penstock/shared/pricing/price'
 import type { RequestLogTable } from './database.ts'
-import type { PricedUsage } from './price.ts'
 
 /** Lengths that clients can stretch are bounded, so that a page of rows fits into one message. */
 const maxIdLength = 256
@@ -32,7 +32,7 @@ export function usageRow(event: UsageEvent, priced: PricedUsage) {
     provider: clean(event.provider, maxIdLength),
     model: clean(event.model, maxIdLength),
     api_base: cleanOrNull(event.apiBase, maxTextLength),
-    key_hash: cleanOrNull(caller.keyHash, maxIdLength),
+    key_id: cleanOrNull(caller.keyId, maxIdLength),
     user_id: cleanOrNull(caller.userId, maxIdLength),
     team_id: cleanOrNull(caller.teamId, maxIdLength),
     end_user: cleanOrNull(caller.endUser, maxIdLength),

@@ -1,7 +1,7 @@
 // Writes an answer to the client: headers go out with the first bytes, so that whatever fails before
 // them keeps its HTTP status; what fails after them ends the stream with an explicit error event.
 import type { ServerResponse } from 'node:http'
-import type { FrameHead } from '@penstock/shared/bus/frame-codec'
+import type { FrameEnd, FrameHead } from '@penstock/shared/bus/frame-codec'
 import { type ErrorInfo, errorBody, PenstockError } from '@penstock/shared/contracts/errors'
 
 /** A client that reads slower than the model writes is let go beyond this, in bytes. */
@@ -11,7 +11,8 @@ const done = Buffer.from('data: [DONE]\n\n')
 /** Where an answer goes. `head` comes with the first bytes; a plain answer has one onEnd alone. */
 export interface AnswerSink {
   onData(head: FrameHead | null, data: Uint8Array): void
-  onEnd(head: FrameHead | null, data: Uint8Array): void
+  /** @param end what the answer took */
+  onEnd(head: FrameHead | null, data: Uint8Array, end: FrameEnd): void
   onError(error: ErrorInfo): void
   /** Still waiting for a slot, at this position. */
   onQueued(position: number): void
@@ -20,17 +21,19 @@ export interface AnswerSink {
 export interface AnswerOptions {
   stream: boolean
   receivedAt: number
+  /** More headers: names without prefix, values. `end` where the answer is complete already. */
+  headers(head: FrameHead, end: FrameEnd | null): [string, string][]
   /** Called when the first bytes of the answer go out. */
   onFirstBytes(): void
-  /** Called once, when the answer has ended one way or another. */
-  onFinish(status: number, error: ErrorInfo | null): void
+  /** Called once, when the answer has ended one way or another; `end` where it is complete. */
+  onFinish(status: number, error: ErrorInfo | null, end: FrameEnd | null): void
   /** The client cannot be served any longer: withdraw the request. */
   cancel(): void
 }
 
 export function answerTo(res: ServerResponse, options: AnswerOptions): AnswerSink {
-  const open = (head: FrameHead | null, contentType: string) => {
-    setHeadHeaders(res, head, options.receivedAt)
+  const open = (head: FrameHead | null, contentType: string, end: FrameEnd | null = null) => {
+    if (head !== null) setHeadHeaders(res, head, options.receivedAt, options.headers(head, end))
     res.setHeader('content-type', contentType)
     if (options.stream) {
       res.setHeader('cache-control', 'no-cache')
@@ -52,24 +55,24 @@ export function answerTo(res: ServerResponse, options: AnswerOptions): AnswerSin
       if (res.writableLength <= maxUnreadBytes) return
       const message = 'The client reads too slowly; the stream was ended.'
       options.cancel()
-      options.onFinish(200, new PenstockError('client_closed_request', message).info)
+      options.onFinish(200, new PenstockError('client_closed_request', message).info, null)
       res.destroy()
     },
-    onEnd(head, data) {
+    onEnd(head, data, end) {
       if (options.stream) {
         if (!res.headersSent) open(head, 'text/event-stream; charset=utf-8')
         if (data.length > 0) res.write(data)
         res.end(done)
       } else {
-        open(head, 'application/json')
+        open(head, 'application/json', end)
         res.setHeader('content-length', data.length)
         res.end(data)
       }
-      options.onFinish(200, null)
+      options.onFinish(200, null, end)
     },
     onError(error) {
       writeError(res, error)
-      options.onFinish(error.status, error)
+      options.onFinish(error.status, error, null)
     },
   }
 }
@@ -92,8 +95,12 @@ export function writeError(res: ServerResponse, error: ErrorInfo): void {
 }
 
 /** Ours and LiteLLM's names for the same facts, so that existing dashboards keep working. */
-function setHeadHeaders(res: ServerResponse, head: FrameHead | null, receivedAt: number): void {
-  if (head === null) return
+function setHeadHeaders(
+  res: ServerResponse,
+  head: FrameHead,
+  receivedAt: number,
+  more: [string, string][],
+): void {
   const overhead = String(Math.max(0, Math.round(Date.now() - receivedAt - head.upstreamMs)))
   const facts: [string, string][] = [
     ['model-id', head.deploymentId],
@@ -101,6 +108,7 @@ function setHeadHeaders(res: ServerResponse, head: FrameHead | null, receivedAt:
     ['attempted-retries', String(head.retries)],
     ['attempted-fallbacks', String(head.fallbacks)],
     ['overhead-duration-ms', overhead],
+    ...more,
   ]
   for (const [name, value] of facts) {
     res.setHeader(`x-penstock-${name}`, value)

@@ -11,7 +11,7 @@ export interface Identity {
   admin: boolean
 }
 
-const nobody = { keyHash: null, userId: null, teamId: null }
+const nobody = { keyId: null, userId: null, teamId: null }
 
 /** @throws PenstockError `authentication_failed`; `permission_denied` by an open gateway */
 export type Authenticate = (req: IncomingMessage) => Identity
@@ -25,7 +25,7 @@ export function createAuthenticate(masterKey: string | null): Authenticate {
   }
   const wanted = sha256(masterKey)
   const identity = {
-    caller: { ...nobody, keyHash: wanted.toString('hex'), userId: 'default_user_id' },
+    caller: { ...nobody, keyId: wanted.toString('hex'), userId: 'default_user_id' },
     admin: true,
   }
   return (req) => {

@@ -15,7 +15,7 @@ const text = JSON.stringify({
   router_settings: { timeout: 600 },
 })
 const { config } = parseConfig(text, {})
-const nobody = { caller: { keyHash: null, userId: null, teamId: null }, admin: true }
+const nobody = { caller: { keyId: null, userId: null, teamId: null }, admin: true }
 const request = (fields: object) =>
   parseRequest(chatRequest, {
     model: 'm',
@@ -79,6 +79,7 @@ test('the worst that a client can send leaves room in the envelope for a history
       ...routingFacts({ headers: {} } as IncomingMessage, fields, nobody, { ...config, router }),
       tags: tagsOf(fields),
       sessionId: sessionOf(fields),
+      storePrompts: false,
     }
     const entry = { number: 1, claim: null, queuedAt: null }
     await offer(entry, wanted, new Uint8Array(0), null)

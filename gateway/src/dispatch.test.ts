@@ -14,6 +14,7 @@ const now = 1_000_000
 const claims = { inlineLimit: 1_000_000 } as ClaimCheck
 const { data, end, error: failed } = frameKinds
 const head = { deploymentId: 'd', group: 'g', retries: 0, fallbacks: 0, upstreamMs: 1 }
+const took = { head: null, usage: {}, startedAt: 1, endedAt: 2 }
 const { info: interrupted } = new PenstockError('interrupted', 'cut off')
 
 let fake: FakeBus
@@ -50,7 +51,7 @@ function send(fields: Partial<NewRequest> = {}): () => void {
     group: 'g',
     receivedAt: now,
     timeoutMs: 60_000,
-    caller: { keyHash: null, userId: null, teamId: null, endUser: null },
+    caller: { keyId: null, userId: null, teamId: null, endUser: null },
     rank: 1_000,
     sharer: 'nobody',
     weight: 1,
@@ -61,6 +62,7 @@ function send(fields: Partial<NewRequest> = {}): () => void {
     prefixes: [],
     tags: [],
     sessionId: null,
+    storePrompts: false,
     ...fields,
   }
   return dispatcher.send(request, Buffer.from('{}'), sink, null)
@@ -88,8 +90,8 @@ describe('a connection that breaks', () => {
     assert.deepEqual(fake.said(channels.resend.subject()), [])
     fake.reconnect()
     assert.deepEqual(fake.said(channels.resend.subject()), [{ gatewayId }])
-    receive(end, 1, 1)
-    receive(end, 1, 1)
+    receive(end, 1, 1, took)
+    receive(end, 1, 1, took)
     assert.deepEqual(outcomes, ['text', 'end'])
   })
 
@@ -117,7 +119,7 @@ describe('an attempt that takes over', () => {
     receive(failed, 1, 0, interrupted)
     receive(failed, 0, 0, interrupted)
     receive(data, 3, 0, head)
-    receive(end, 3, 1)
+    receive(end, 3, 1, took)
     receive(data, 2, 1)
     assert.deepEqual(outcomes, ['text', 'text'])
   })

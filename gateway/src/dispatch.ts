@@ -6,7 +6,9 @@ import type { Bus } from '@penstock/shared/bus/connect'
 import {
   decodeFrame,
   type Frame,
+  type FrameEnd,
   type FrameHead,
+  frameEnd,
   frameError,
   frameHead,
   frameKinds,
@@ -17,6 +19,7 @@ import { channels, type RequestState } from '@penstock/shared/contracts/channels
 import { type ErrorInfo, PenstockError, toErrorInfo } from '@penstock/shared/contracts/errors'
 import { countDeltas } from '@penstock/shared/sse-text'
 import type { Logger } from '@penstock/shared/telemetry/log'
+import type { z } from 'zod'
 import type { AnswerSink } from './answer.ts'
 import { watchLostRequests } from './lost-requests.ts'
 import { createOffer, type NewRequest, type Offered } from './offer.ts'
@@ -108,7 +111,7 @@ export function createDispatcher(
 
   function onFrame(entry: Pending, frame: Frame): void {
     if (frame.kind === frameKinds.queued) {
-      const { position } = queuedMeta.parse(JSON.parse(Buffer.from(frame.meta).toString('utf8')))
+      const { position } = parseMeta(queuedMeta, frame)
       if (!entry.streaming) entry.sink.onQueued(position)
       return
     }
@@ -130,12 +133,23 @@ export function createDispatcher(
     }
     entry.nextSequence++
     if (frame.kind === frameKinds.error) {
-      fail(entry, frameError.parse(JSON.parse(Buffer.from(frame.meta).toString('utf8'))))
+      fail(entry, parseMeta(frameError, frame))
       return
     }
-    const head = frame.meta.length === 0 ? null : parseHead(frame.meta)
+    if (frame.kind === frameKinds.end) {
+      onLastFrame(entry, frame, parseMeta(frameEnd, frame))
+      return
+    }
+    const head = frame.meta.length === 0 ? null : parseMeta(frameHead, frame)
     if (entry.stream) onStreamFrame(entry, frame, head)
     else onPlainFrame(entry, frame, head)
+  }
+
+  function onLastFrame(entry: Pending, frame: Frame, end: FrameEnd): void {
+    const isWhole = entry.stream || entry.parts.length === 0
+    forget(entry)
+    const data = isWhole ? frame.data : Buffer.concat([...entry.parts, frame.data])
+    entry.sink.onEnd(end.head ?? entry.head, data, end)
   }
 
   function onStreamFrame(entry: Pending, frame: Frame, head: FrameHead | null): void {
@@ -145,30 +159,17 @@ export function createDispatcher(
       entry.parts.push(frame.data)
       entry.partBytes += frame.data.length
     }
-    if (frame.kind === frameKinds.data) {
-      entry.sink.onData(head, frame.data)
-      return
-    }
-    forget(entry)
-    entry.sink.onEnd(head, frame.data)
+    entry.sink.onData(head, frame.data)
   }
 
   function onPlainFrame(entry: Pending, frame: Frame, head: FrameHead | null): void {
     entry.head = head ?? entry.head
-    if (frame.kind === frameKinds.end && entry.parts.length === 0) {
-      forget(entry)
-      entry.sink.onEnd(entry.head, frame.data)
-      return
-    }
     entry.parts.push(frame.data)
     entry.partBytes += frame.data.length
     if (entry.partBytes > maxAnswerBytes) {
       const message = `The answer is larger than ${maxAnswerBytes} bytes.`
       fail(entry, new PenstockError('upstream_invalid_response', message).info)
       withdraw(entry.id)
-    } else if (frame.kind === frameKinds.end) {
-      forget(entry)
-      entry.sink.onEnd(entry.head, Buffer.concat(entry.parts))
     }
   }
 
@@ -243,6 +244,6 @@ export function createDispatcher(
   }
 }
 
-function parseHead(meta: Uint8Array): FrameHead {
-  return frameHead.parse(JSON.parse(Buffer.from(meta).toString('utf8')))
+function parseMeta<S extends z.ZodType>(schema: S, { meta }: Frame): z.output<S> {
+  return schema.parse(JSON.parse(Buffer.from(meta).toString('utf8')))
 }

@@ -51,7 +51,7 @@ function rankOf({ service_tier: tier, priority }: KnownFields): number {
 
 function sharerOf(request: KnownFields, { caller }: Identity): string {
   if (caller.teamId !== null) return `team:${caller.teamId}`
-  if (caller.keyHash !== null) return `key:${caller.keyHash}`
+  if (caller.keyId !== null) return `key:${caller.keyId}`
   const user = endUserOf(request)
   return user === null ? 'nobody' : `user:${user}`
 }

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { databaseErrorCode } from '@penstock/billing-service/database-error'
-import { tokens, usageEventOf } from '@penstock/billing-service/fixtures/usage-event'
 import { migrate } from '@penstock/billing-service/migrate'
 import { recordUsage } from '@penstock/billing-service/record-usage'
 import { storeUsage } from '@penstock/billing-service/store-usage'
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
+import { tokens, usageEventOf } from '@penstock/shared/pricing/fixtures/usage-event'
 import { books, startDatabases } from './billing-setup.ts'
 
 let databases: Awaited<ReturnType<typeof startDatabases>>

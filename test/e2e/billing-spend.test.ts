@@ -1,12 +1,12 @@
 // What /spend/logs is answered from, on a real PostgreSQL: rows, filters and pages.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { tokens, usageEventOf } from '@penstock/billing-service/fixtures/usage-event'
 import { recordUsage } from '@penstock/billing-service/record-usage'
 import { spendLogs } from '@penstock/billing-service/spend-logs'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { spendLogsPage, spendLogsQuery } from '@penstock/shared/contracts/spend'
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
+import { tokens, usageEventOf } from '@penstock/shared/pricing/fixtures/usage-event'
 import { startDatabases } from './billing-setup.ts'
 
 let databases: Awaited<ReturnType<typeof startDatabases>>
@@ -38,7 +38,7 @@ async function idsOf(database: TestDatabase, query: Record<string, unknown>) {
 test("a row has LiteLLM's fields, and ours beside them", async () => {
   const database = await databaseWith([
     usageEventOf({
-      caller: { keyHash: 'hash-1', userId: 'user-1', teamId: 'team-1', endUser: 'end-1' },
+      caller: { keyId: 'hash-1', userId: 'user-1', teamId: 'team-1', endUser: 'end-1' },
       tags: ['a', 'b'],
       sessionId: 'session-1',
       usage: tokens(1_000, 200, { cachedPromptTokens: 400, estimated: true }),
@@ -105,8 +105,8 @@ test('a failed attempt says what went wrong, and unknown ids are empty', async (
 })
 
 test('filters hold together, newest first', async () => {
-  const event = (id: string, keyHash: string, userId: string, day: string) =>
-    usageEventOf({ requestId: id, caller: { ...nobody, keyHash, userId }, receivedAt: at(day) })
+  const event = (id: string, keyId: string, userId: string, day: string) =>
+    usageEventOf({ requestId: id, caller: { ...nobody, keyId, userId }, receivedAt: at(day) })
   const database = await databaseWith([
     event('a', 'k1', 'u1', '2026-05-01T00:00:00Z'),
     event('b', 'k1', 'u2', '2026-05-02T23:59:59.999Z'),
@@ -135,7 +135,7 @@ test('filters hold together, newest first', async () => {
 
 test('pages of rows of one and the same time give each row once', async () => {
   const ids = Array.from({ length: 25 }, (_, i) => `req-${String(i).padStart(2, '0')}`)
-  const caller = { ...nobody, keyHash: 'k1' }
+  const caller = { ...nobody, keyId: 'k1' }
   const database = await databaseWith(ids.map((requestId) => usageEventOf({ requestId, caller })))
   const seen: string[] = []
   let cursor: string | undefined
@@ -157,7 +157,7 @@ test('a page of the longest possible rows still fits into one message', async ()
   const events = Array.from({ length: 300 }, (_, i) =>
     usageEventOf({
       requestId: `req-${i}`,
-      caller: { keyHash: long, userId: long, teamId: long, endUser: long },
+      caller: { keyId: long, userId: long, teamId: long, endUser: long },
       sessionId: long,
       tags: Array.from({ length: 50 }, () => long),
     }),

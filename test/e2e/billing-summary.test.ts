@@ -1,11 +1,11 @@
 // What /spend/logs?summarize=true is answered from, on a real PostgreSQL.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { tokens, usageEventOf } from '@penstock/billing-service/fixtures/usage-event'
 import { recordUsage } from '@penstock/billing-service/record-usage'
 import { spendSummary } from '@penstock/billing-service/spend-summary'
 import { spendSummary as summarySchema } from '@penstock/shared/contracts/spend'
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
+import { tokens, usageEventOf } from '@penstock/shared/pricing/fixtures/usage-event'
 import { startDatabases } from './billing-setup.ts'
 
 let databases: Awaited<ReturnType<typeof startDatabases>>
@@ -26,11 +26,11 @@ const at = (iso: string) => Date.parse(iso)
 
 test('the summary adds up days, users, models and keys, exactly', async () => {
   const tenCents = { inputCostPerToken: 0.1 }
-  const event = (id: string, day: string, userId: string | null, model: string, keyHash: string) =>
+  const event = (id: string, day: string, userId: string | null, model: string, keyId: string) =>
     usageEventOf({
       requestId: id,
       receivedAt: at(day),
-      caller: { ...nobody, userId, keyHash },
+      caller: { ...nobody, userId, keyId },
       model,
       priceRef: null,
       prices: tenCents,

@@ -2,7 +2,6 @@
 // while the database is away, the books are right in the end.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { tokens, usageEventOf } from '@penstock/billing-service/fixtures/usage-event'
 import { migrate } from '@penstock/billing-service/migrate'
 import { startBilling } from '@penstock/billing-service/start-billing'
 import { startNats } from '@penstock/infra/servers/nats'
@@ -10,6 +9,7 @@ import { connectBus } from '@penstock/shared/bus/connect'
 import { ask } from '@penstock/shared/bus/request-reply'
 import { channels, streams } from '@penstock/shared/contracts/channels'
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
+import { tokens, usageEventOf } from '@penstock/shared/pricing/fixtures/usage-event'
 import {
   books,
   heartbeatWith,
@@ -83,7 +83,7 @@ function handled(lines: LogLine[]): number {
 test('an event that is published five times has one entry', async () => {
   const { start, publish, recorder, database, waiting, close } = await setUp()
   const billing = await start()
-  const event = usageEventOf({ caller: { ...usageEventOf().caller, keyHash: 'the-key-hash' } })
+  const event = usageEventOf({ caller: { ...usageEventOf().caller, keyId: 'the-key-hash' } })
   for (let i = 0; i < 5; i++) await publish([event])
   await recorder.until('all five deliveries', (lines) => handled(lines) === 5)
   await billing.close()

@@ -13,17 +13,21 @@ import {
 } from '@penstock/shared/telemetry/trace'
 import { countCompletionTokens, countPromptTokens } from './count-tokens.ts'
 import { createFrameWriter, type FrameWriter } from './frame-writer.ts'
+import { keptContent } from './kept-content.ts'
 import type { ProviderResult } from './providers/provider.ts'
 import type { ResolvedDeployment } from './resolved-deployment.ts'
 import type { WorkerContext } from './run-job.ts'
 
 /** Emitted bytes kept for a count of tokens, should the upstream report none. */
 const maxKeptBytes = 4 * 1024 * 1024
+const nothing = new Uint8Array(0)
 
 export class Attempt {
   readonly frames: FrameWriter
   /** The request as sent to the provider, once it is parsed. */
   body: Record<string, unknown> | null = null
+  /** The same as the client sent it. */
+  received: Uint8Array = nothing
   readonly #ctx: WorkerContext
   readonly #target: ResolvedDeployment
   readonly #work: WorkEnvelope
@@ -94,11 +98,12 @@ export class Attempt {
   async succeed({ body, usage }: ProviderResult): Promise<JobOutcome> {
     const endedAt = Date.now()
     const counted = usage ?? (await this.#count(body))
+    if (body !== null && this.#work.storePrompts) this.#kept.push(body)
     await this.#store('success', null, counted, endedAt, () => {
       if (usage === null && this.#work.stream && this.#work.includeUsage) {
         this.frames.data(usageEvent(this.#kept, counted))
       }
-      this.frames.end(body)
+      this.frames.end(body, { usage: counted, startedAt: this.#startedAt, endedAt })
     })
     return this.#outcome(null, counted, endedAt)
   }
@@ -159,6 +164,7 @@ export class Attempt {
       firstTokenAt: this.#firstAt,
       endedAt,
       traceparent: this.#span === null ? this.#traceparent : traceparentOf(this.#span),
+      content: this.#work.storePrompts ? keptContent(this.received, this.#kept) : null,
     }
   }
 

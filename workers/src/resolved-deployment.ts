@@ -38,6 +38,7 @@ export function resolveDeployment(
       tags: deployment.tags,
       locality,
       maxInputTokens: deployment.maxInputTokens,
+      maxOutputTokens: deployment.maxOutputTokens,
       inputCostPerToken: deployment.prices?.inputCostPerToken ?? null,
       outputCostPerToken: deployment.prices?.outputCostPerToken ?? null,
       cooldownMs: deployment.cooldownMs,

@@ -205,6 +205,7 @@ async function call(
   const parsed: Record<string, unknown> = JSON.parse(Buffer.from(bytes).toString('utf8'))
   const body = { ...deployment.defaults, ...parsed }
   attempt.body = body
+  attempt.received = bytes
   const limits = startLimits(abort, {
     stream: work.stream,
     timeoutMs: deployment.timeoutMs,

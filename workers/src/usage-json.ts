@@ -39,5 +39,6 @@ function essentialsOf(event: UsageEvent): UsageEvent {
     caller: { ...event.caller, endUser: event.caller.endUser?.slice(0, maxText) ?? null },
     tags: [],
     sessionId: null,
+    content: null,
   }
 }

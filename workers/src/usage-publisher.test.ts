@@ -48,7 +48,7 @@ test('many large events become several messages, none larger than half of what N
 
 test('an event too large for any message is stored without what the client filled it with', async () => {
   const { publisher, stored } = onQueue()
-  const caller = { keyHash: 'k', userId: null, teamId: 't', endUser: 'e'.repeat(900_000) }
+  const caller = { keyId: 'k', userId: null, teamId: 't', endUser: 'e'.repeat(900_000) }
   const tags = ['ä'.repeat(950_000)]
   await publisher.publish(usage('large', { tags, caller, sessionId: 's' }))
   const [event] = stored()

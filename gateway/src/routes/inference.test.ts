@@ -38,7 +38,7 @@ beforeEach(async () => {
     tracing: { start: () => null },
     metrics: { answered: () => {}, firstToken: () => {}, handler: () => {} },
     log: pino({ level: 'silent' }),
-    authenticate: () => ({ caller: { keyHash: null, userId: null, teamId: null }, admin: true }),
+    authenticate: () => ({ caller: { keyId: null, userId: null, teamId: null }, admin: true }),
     localSessions: {
       hold(session: string, demanded: boolean) {
         held.push([session, demanded])

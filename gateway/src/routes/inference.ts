@@ -86,6 +86,7 @@ function ask(gateway: Gateway, operation: Operation, asked: Asked): void {
     stream,
     receivedAt,
     cancel: () => cancel(),
+    headers: () => [],
     onFirstBytes() {
       const seconds = (Date.now() - receivedAt) / 1000
       if (stream) gateway.metrics.firstToken({ operation, group, outcome: 'ok' }, seconds)
@@ -121,6 +122,7 @@ function ask(gateway: Gateway, operation: Operation, asked: Asked): void {
       ...facts,
       tags: tagsOf(request),
       sessionId: sessionOf(request),
+      storePrompts: gateway.config.penstock.storePrompts,
     },
     body,
     sink,

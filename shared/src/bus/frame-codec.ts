@@ -3,10 +3,12 @@
 // The sequence counts the frames of one attempt from 0: a gap means that something was lost.
 import { z } from 'zod'
 import { errorInfo } from '../contracts/errors.ts'
+import { noUsage, type TokenUsage, tokenUsage } from '../contracts/usage.ts'
 
 /**
  * `data`: bytes of the answer; the first one of an attempt carries the head as its meta.
- * `end`: the answer is complete (a plain JSON answer may travel whole inside it).
+ * `end`: the answer is complete (a plain JSON answer may travel whole inside it); its meta says what
+ *   it took, and carries the head where it is the only frame.
  * `error`: the one final outcome of a request that failed.
  * `queued`: still waiting; its meta is the position. From the router, outside any sequence.
  */
@@ -23,6 +25,15 @@ export const frameHead = z.object({
   upstreamMs: z.number(),
 })
 export type FrameHead = z.infer<typeof frameHead>
+/** What the answer took. Counts that are 0 do not travel. */
+export const frameEnd = z.object({
+  head: frameHead.nullable(),
+  usage: z.preprocess((counts) => ({ ...noUsage, ...Object(counts) }), tokenUsage),
+  /** Epoch milliseconds of the call: for prices per second. */
+  startedAt: z.int(),
+  endedAt: z.int(),
+})
+export type FrameEnd = z.infer<typeof frameEnd>
 export { errorInfo as frameError }
 export const queuedMeta = z.object({ position: z.int().min(1) })
 
@@ -55,6 +66,11 @@ export function encodeFrame(
   if (metaLength > 0) out.write(json, headerBytes)
   out.set(data, headerBytes + metaLength)
   return out
+}
+
+/** The counts that are not 0, as they travel. */
+export function countsOf(usage: TokenUsage): Partial<TokenUsage> {
+  return Object.fromEntries(Object.entries(usage).filter(([, count]) => count))
 }
 
 /** @throws RangeError if the bytes are no frame. */

@@ -74,6 +74,7 @@ export function interruptedUsage(
     firstTokenAt: null,
     endedAt: Date.now(),
     traceparent: null,
+    content: null,
   }
 }
 

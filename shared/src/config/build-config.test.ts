@@ -94,6 +94,7 @@ describe('a config with every key', () => {
       baseModel: 'azure/gpt-4o',
       mode: 'chat',
       maxInputTokens: 128_000,
+      maxOutputTokens: 16_384,
       dataLocality: 'cloud',
       mockResponse: null,
     })

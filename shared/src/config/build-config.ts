@@ -2,6 +2,7 @@
 // at once. Defaults are LiteLLM's, but for the request timeout: its code says 6,000 s, its
 // documentation of the router and the OpenAI SDKs say 600.
 import type {
+  BudgetSettings,
   Fallbacks,
   LoadedConfig,
   PenstockConfig,
@@ -31,6 +32,8 @@ const defaultNumRetries = 2
 const defaultAllowedFails = 3
 const defaultCooldownMs = 5_000
 const defaultRequestTimeoutMs = 600_000
+/** What OpenAI's and Anthropic's clients commonly leave as it is. */
+const defaultMaxTokens = 4_096
 
 /** @throws ConfigError with every problem found. */
 export function buildConfig(source: YamlSource, env: NodeJS.ProcessEnv): LoadedConfig {
@@ -87,16 +90,27 @@ function settingsOf(parsed: ParsedConfig) {
     // LiteLLM keeps default_fallbacks as fallbacks of the group `*`.
     defaultFallbacks: [...new Set([...forEvery, ...inEither(parsed, 'default_fallbacks')])],
     dropParams: litellm.drop_params ?? false,
-    penstock: penstockSettings(parsed.penstock_settings),
+    penstock: penstockSettings(parsed),
     general: { databaseUrl: general.database_url ?? null },
   }
 }
 
-function penstockSettings(section: ParsedConfig['penstock_settings']): PenstockSettings {
+function penstockSettings({
+  penstock_settings: section,
+  general_settings: general,
+}: ParsedConfig): PenstockSettings {
   const groups = Object.entries(section.model_groups ?? {})
   return {
     maxQueueDepth: section.max_queue_depth ?? null,
     maxQueueWaitMs: section.max_queue_wait ?? null,
+    budgets: budgetSettings(section.budgets ?? {}),
+    redisLost: section.redis_lost ?? 'refuse',
+    storePrompts: section.store_prompts ?? general.store_prompts_in_spend_logs ?? false,
+    retention: {
+      requestLogMs:
+        section.retention?.request_log ?? general.maximum_spend_logs_retention_period ?? null,
+      promptsMs: section.retention?.prompts ?? null,
+    },
     modelGroups: withoutPrototype(
       Object.fromEntries(
         groups.map(([name, group]) => [
@@ -109,6 +123,24 @@ function penstockSettings(section: ParsedConfig['penstock_settings']): PenstockS
         ]),
       ),
     ),
+  }
+}
+
+function budgetSettings(
+  section: NonNullable<ParsedConfig['penstock_settings']['budgets']>,
+): BudgetSettings {
+  const unknownPrice = section.unknown_price ?? 'reject'
+  return {
+    unknownPrice,
+    defaultPrices:
+      unknownPrice === 'default'
+        ? {
+            inputCostPerToken: section.default_input_cost_per_token ?? 0,
+            outputCostPerToken: section.default_output_cost_per_token ?? 0,
+          }
+        : null,
+    timezone: section.timezone ?? 'UTC',
+    defaultMaxTokens: section.default_max_tokens ?? defaultMaxTokens,
   }
 }
 

@@ -1,5 +1,6 @@
 // What a config file means once it is read: references resolved, names in camelCase, times in
 // milliseconds. Every service gets this one object at its start and passes it down.
+import type { ConfiguredPrices } from '../contracts/usage.ts'
 import type { Deployment } from './deployment.ts'
 
 /** LiteLLM's names. */
@@ -66,6 +67,27 @@ export interface PenstockSettings {
   maxQueueWaitMs: number | null
   /** By model group. No prototype: any key is safe to look up. */
   modelGroups: Record<string, GroupSettings>
+  budgets: BudgetSettings
+  /** When Redis is lost: refuse what it should have counted, or count in this gateway alone. */
+  redisLost: 'refuse' | 'local'
+  /** Keep prompts and replies, where neither key nor team says otherwise. */
+  storePrompts: boolean
+  /** How long rows of the request log, and prompts, are kept, in milliseconds; null: for ever. */
+  retention: { requestLogMs: number | null; promptsMs: number | null }
+}
+
+export interface BudgetSettings {
+  /**
+   * A request of a key with a budget to a model without a price: refuse it, count it as free, or at
+   * `defaultPrices`.
+   */
+  unknownPrice: 'reject' | 'zero' | 'default'
+  /** Null unless `unknownPrice` is `default`: then for every model that has no other price. */
+  defaultPrices: ConfiguredPrices | null
+  /** An IANA zone: where days, weeks and months of budgets begin. */
+  timezone: string
+  /** Reserved for an answer where neither the request nor the model bounds it. */
+  defaultMaxTokens: number
 }
 
 export interface PenstockConfig {

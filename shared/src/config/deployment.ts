@@ -32,6 +32,7 @@ export interface Deployment {
   baseModel: string | null
   mode: string | null
   maxInputTokens: number | null
+  maxOutputTokens: number | null
   dataLocality: 'local' | 'cloud' | null
   /** `litellm_params.mock_response`: answer this without any upstream. */
   mockResponse: string | null

@@ -66,6 +66,8 @@ function buildDeployment(
     baseModel: info.base_model ?? null,
     mode: info.mode ?? null,
     maxInputTokens: info.max_input_tokens ?? null,
+    // In LiteLLM's model_info `max_tokens` is the older name of the same.
+    maxOutputTokens: info.max_output_tokens ?? info.max_tokens ?? null,
     dataLocality: info.data_locality ?? null,
     mockResponse: params.mock_response ?? null,
   }

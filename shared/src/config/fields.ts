@@ -53,6 +53,24 @@ export const secondsOrZeroToMs = numberThat(
   (n) => n >= 0 && n <= maxSeconds,
 ).transform(toMs)
 
+const unitMs: Record<string, number> = { s: 1e3, m: 6e4, h: 3.6e6, d: 8.64e7, w: 6.048e8 }
+
+/** LiteLLM's durations: `30s`, `30m`, `30h`, `30d`; weeks (`w`) too. */
+export const durationToMs = field('a duration like 30d or 12h', (value) => {
+  const [, number, unit = ''] = /^(\d{1,6})([smhdw])$/.exec(String(value).trim()) ?? []
+  const ms = Number(number) * (unitMs[unit] ?? Number.NaN)
+  return ms > 0 ? ms : undefined
+})
+
+/** An IANA time zone that this runtime knows. */
+export const timezone = field('a time zone like Europe/Berlin', (value) => {
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: String(value) }).resolvedOptions().timeZone
+  } catch {
+    return undefined
+  }
+})
+
 export const text = z.string('expected a text').min(1, 'expected a text')
 /** Where an empty text says "none", as in `api_key: ""`. */
 export const textOrEmpty = z.string('expected a text')

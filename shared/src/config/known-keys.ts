@@ -70,13 +70,13 @@ const known: Record<keyof typeof acted, ReadonlySet<string>> = {
       alerting alerting_threshold alerting_args alert_types alert_to_webhook_url spend_report_frequency
       use_client_credentials_pass_through_routes pass_through_endpoints enable_oauth2_auth
       enable_oauth2_proxy_auth oauth2_config_mappings use_x_forwarded_for service_account_settings
-      store_model_in_db store_prompts_in_spend_logs supported_db_objects user_mcp_management_mode
+      store_model_in_db supported_db_objects user_mcp_management_mode
       max_request_size_mb max_response_size_mb proxy_budget_rescheduler_min_time
       proxy_budget_rescheduler_max_time proxy_batch_write_at proxy_batch_polling_interval
       user_api_key_cache_ttl allowed_ips default_team_disabled allow_user_auth litellm_key_header_name
       allow_client_side_credentials use_azure_key_vault use_google_kms ui_access_mode litellm_jwtauth
       litellm_license forward_openai_org_id forward_client_headers_to_llm_api
-      maximum_spend_logs_retention_period maximum_spend_logs_retention_interval use_redis_transaction_buffer`),
+      maximum_spend_logs_retention_interval use_redis_transaction_buffer`),
   ),
   /** LiteLLM's own: none of these is part of a request's body, and neither do we send them. */
   litellm_params: new Set(
@@ -102,7 +102,7 @@ const known: Record<keyof typeof acted, ReadonlySet<string>> = {
       s3_encryption_key_id gcs_bucket_name bucket_name cache_control_injection_points`),
   ),
   model_info: new Set(
-    words(`max_tokens max_output_tokens litellm_provider access_groups team_id team_public_model_name
+    words(`litellm_provider access_groups team_id team_public_model_name
       tier db_model created_at created_by updated_at updated_by version description health_check_model
       health_check_timeout disable_background_health_check supported_environments custom_tokenizer
       output_vector_size rpm tpm region_name`),

@@ -44,6 +44,8 @@ export const modelInfoShape = {
   mode: f.text.optional(),
   base_model: f.text.optional(),
   max_input_tokens: f.positiveCount.optional(),
+  max_output_tokens: f.positiveCount.optional(),
+  max_tokens: f.positiveCount.optional(),
   data_locality: f.oneOf(['local', 'cloud']).optional(),
   ...priceShape,
 }
@@ -126,6 +128,8 @@ export const routerSettingsShape = {
 }
 
 export const generalSettingsShape = {
+  store_prompts_in_spend_logs: f.flag.optional(),
+  maximum_spend_logs_retention_period: f.durationToMs.optional(),
   master_key: z.string('expected a text in quotes').optional(),
   database_url: f.text.optional(),
 }
@@ -135,6 +139,17 @@ const queueShape = {
   max_queue_depth: f.count.optional(),
   max_queue_wait: f.secondsToMs.optional(),
 }
+
+const budgetSettings = z.strictObject(
+  {
+    unknown_price: f.oneOf(['reject', 'zero', 'default']).optional(),
+    default_input_cost_per_token: f.notNegative.optional(),
+    default_output_cost_per_token: f.notNegative.optional(),
+    timezone: f.timezone.optional(),
+    default_max_tokens: f.positiveCount.optional(),
+  },
+  'expected a map',
+)
 
 const groupSettings = z.strictObject(
   { ...queueShape, data: f.oneOf(['local', 'any']).optional() },
@@ -151,6 +166,15 @@ export const configSchema = z.looseObject({
     .strictObject(
       {
         ...queueShape,
+        budgets: budgetSettings.optional(),
+        redis_lost: f.oneOf(['refuse', 'local']).optional(),
+        store_prompts: f.flag.optional(),
+        retention: z
+          .strictObject(
+            { request_log: f.durationToMs.optional(), prompts: f.durationToMs.optional() },
+            'expected a map',
+          )
+          .optional(),
         model_groups: z
           .record(z.string(), groupSettings, 'expected a map of model groups')
           .optional(),

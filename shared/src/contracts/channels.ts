@@ -1,11 +1,14 @@
 // THE table of the bus: every stream and every subject, what travels on it and how it is delivered.
 // Two subjects never carry the same thing; a service that needs a new channel adds a line here.
 import { z } from 'zod'
+import { accessVersion, keyLookup, keyLookupReply } from './access.ts'
+import { adminQuestion } from './admin.ts'
+import { reserveQuestion, reserveReply } from './budget.ts'
 import { errorInfo } from './errors.ts'
 import { serviceHeartbeat, workerHeartbeat } from './fleet.ts'
 import { requestEnvelope, workEnvelope } from './request.ts'
 import { spendLogsPage, spendLogsQuery, spendSummary, spendSummaryQuery } from './spend.ts'
-import { usageBatch } from './usage.ts'
+import { usageMessage } from './usage.ts'
 
 const MiB = 1024 * 1024
 
@@ -106,12 +109,12 @@ export const channels = {
     subject: (deploymentId: string) => `penstock.work.${deploymentId}`,
     schema: workEnvelope,
   },
-  /** worker → billing. */
+  /** worker → billing, and gateway → billing for what no attempt will settle. */
   usage: {
     delivery: 'work-queue',
     stream: streams.usage,
     subject: () => 'penstock.usage',
-    schema: usageBatch,
+    schema: usageMessage,
   },
   /** worker or router → the gateway that waits. Binary: see bus/frame-codec.ts. */
   frames: {
@@ -157,6 +160,29 @@ export const channels = {
     subject: () => 'penstock.spend.logs',
     schema: spendLogsQuery,
     reply: spendLogsPage,
+  },
+  /** gateway → one billing service: whose key is this? */
+  keyLookup: {
+    delivery: 'request-reply',
+    subject: () => 'penstock.keys.lookup',
+    schema: keyLookup,
+    reply: keyLookupReply,
+  },
+  /** billing → gateways. */
+  access: { delivery: 'broadcast', subject: () => 'penstock.access', schema: accessVersion },
+  /** gateway → one billing service: may this request cost so much? */
+  reserve: {
+    delivery: 'request-reply',
+    subject: () => 'penstock.budget.reserve',
+    schema: reserveQuestion,
+    reply: reserveReply,
+  },
+  /** gateway → one billing service: an operation of the admin API; its own schemas are in admin.ts. */
+  admin: {
+    delivery: 'request-reply',
+    subject: () => 'penstock.admin',
+    schema: adminQuestion,
+    reply: z.unknown(),
   },
   spendSummary: {
     delivery: 'request-reply',

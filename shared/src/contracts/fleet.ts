@@ -19,6 +19,8 @@ export const deploymentInfo = z.object({
   tags: z.array(z.string()),
   locality: z.enum(['local', 'cloud']),
   maxInputTokens: z.int().nullable(),
+  /** The most it can answer with, where configured. */
+  maxOutputTokens: z.int().nullable(),
   /** US dollars per token, where configured. */
   inputCostPerToken: z.number().nullable(),
   outputCostPerToken: z.number().nullable(),

@@ -12,9 +12,9 @@ export type Operation = z.infer<typeof operation>
  */
 export const ranks = { priority: 0, default: 1_000, flex: 2_000, batch: 3_000 } as const
 
-/** Who asked. Hashes and ids only: a key itself never enters a message. */
+/** Who asked, by ids: neither a key nor its hash enters a message. */
 export const caller = z.object({
-  keyHash: z.string().nullable(),
+  keyId: z.string().nullable(),
   userId: z.string().nullable(),
   teamId: z.string().nullable(),
   /** The OpenAI field `user`. */
@@ -75,6 +75,8 @@ export const requestEnvelope = z.object({
   prefixes: z.array(z.string()),
   tags: z.array(z.string()),
   sessionId: z.string().nullable(),
+  /** Keep prompt and reply with the request's row. */
+  storePrompts: z.boolean(),
   body: bodyPlace,
   /** Attempts so far, oldest first; a retry is this same message with one more line. */
   history: z.array(attemptRecord),

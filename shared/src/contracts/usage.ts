@@ -1,6 +1,7 @@
 // The usage event: what one attempt consumed. A worker publishes it before it acks the job; billing
 // turns it into exactly one ledger entry, keyed by (requestId, attempt), however often it arrives.
 import { z } from 'zod'
+import { reservationRelease } from './budget.ts'
 import { errorInfo } from './errors.ts'
 import { caller, operation } from './request.ts'
 
@@ -37,6 +38,15 @@ export const priceRef = z.object({ provider: z.string(), model: z.string() })
 
 export const usageStatus = z.enum(['success', 'failure', 'cancelled', 'interrupted'])
 
+/** Bounded: `truncated` says that more was there. */
+export const keptContent = z.object({
+  /** The request's body, as JSON text; the reply's, or the events of a stream. */
+  request: z.string(),
+  reply: z.string(),
+  truncated: z.boolean(),
+})
+export type KeptContent = z.infer<typeof keptContent>
+
 export const usageEvent = z.object({
   requestId: z.string(),
   /** From 1. A retry, a fallback and a redelivery are attempts of their own. */
@@ -69,11 +79,14 @@ export const usageEvent = z.object({
   endedAt: z.int(),
   /** W3C trace context of the attempt, where the request is traced. */
   traceparent: z.string().nullable(),
+  /** Prompt and reply, where the key, its team or the config asks for them to be kept. */
+  content: keptContent.nullable(),
 })
 export type UsageEvent = z.infer<typeof usageEvent>
 
 /** One message in USAGE: workers send what gathered while the last one was on its way. */
 export const usageBatch = z.array(usageEvent).min(1)
+export const usageMessage = z.union([usageBatch, reservationRelease])
 
 export const noUsage: TokenUsage = {
   promptTokens: 0,

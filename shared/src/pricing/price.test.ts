@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { ConfiguredPrices, UsageEvent } from '@penstock/shared/contracts/usage'
+import type { ConfiguredPrices, UsageEvent } from '../contracts/usage.ts'
 import { tokens, usageEventOf } from './fixtures/usage-event.ts'
 import { dollarText } from './money.ts'
 import { priceUsage } from './price.ts'

@@ -1,6 +1,6 @@
 // What one attempt cost: configured prices first, then the vendor's list, else nothing and said so.
 // Pure and exact: the same event always gives the same amount.
-import type { ConfiguredPrices, TokenUsage, UsageEvent } from '@penstock/shared/contracts/usage'
+import type { ConfiguredPrices, TokenUsage, UsageEvent } from '../contracts/usage.ts'
 import { type Amount, costOf, type Decimal, decimalOf, decimalText, shiftDown } from './money.ts'
 import { lookUpPrices, type PriceList, type TableComponent } from './price-table.ts'
 

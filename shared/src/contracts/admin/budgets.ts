@@ -1,0 +1,2 @@
+// The admin operations on budgets.
+export const budgetOperations = {}

@@ -1,0 +1,2 @@
+// The admin operations on keys.
+export const keyOperations = {}

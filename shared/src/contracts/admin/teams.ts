@@ -1,0 +1,2 @@
+// The admin operations on teams.
+export const teamOperations = {}

@@ -1,0 +1,2 @@
+// The admin operations on users.
+export const userOperations = {}

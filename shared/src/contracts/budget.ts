@@ -1,0 +1,64 @@
+// Budgets are held by reservation: before dispatch the worst case is set aside in every account that
+// pays, and the usage event settles it to the true cost. Amounts are pico-dollars as decimal text.
+import { z } from 'zod'
+
+/** Digits only: what BigInt takes and numeric(38, 0) holds. */
+export const amountText = z.string().regex(/^\d{1,38}$/)
+
+/**
+ * Who pays. `member`: a user within a team, its owner `<team id>/<user id>`. `model`: the model
+ * group that a budget is for, or '' for everything the owner spends.
+ */
+export const accountRef = z.object({
+  kind: z.enum(['key', 'team', 'user', 'member']),
+  owner: z.string(),
+  model: z.string(),
+})
+export type AccountRef = z.infer<typeof accountRef>
+
+/** The same reservation asked for twice (same request id) is one. */
+export const reserveQuestion = z.object({
+  requestId: z.string(),
+  accounts: z.array(accountRef).min(1),
+  /** The dearest the request can get, and the most tokens it can use, prompt included. */
+  amount: amountText,
+  tokens: z.int().min(0),
+  /** Epoch milliseconds: unless settled, it is released then. */
+  expiresAt: z.int(),
+})
+export type ReserveQuestion = z.infer<typeof reserveQuestion>
+
+/** How an account stands; a limit that it does not have is null. */
+export const standing = accountRef.extend({
+  spent: amountText,
+  /** Live reservations, without the one that was asked for. */
+  reserved: amountText,
+  limit: amountText.nullable(),
+  tokensSpent: z.int(),
+  tokensReserved: z.int(),
+  tokensLimit: z.int().nullable(),
+  /** Epoch milliseconds of the next period; null: the budget never resets. */
+  resetsAt: z.int().nullable(),
+})
+export type Standing = z.infer<typeof standing>
+
+export const reserveReply = z.discriminatedUnion('granted', [
+  z.object({ granted: z.literal(true), accounts: z.array(standing) }),
+  /** Nothing was set aside anywhere. */
+  z.object({
+    granted: z.literal(false),
+    exceeded: z.enum(['money', 'tokens']),
+    by: standing,
+  }),
+])
+export type ReserveReply = z.infer<typeof reserveReply>
+
+/**
+ * gateway → billing, in the USAGE stream and so behind the usage of every attempt that had ended:
+ * the request is over and no usage event will settle it. `within` gives one that is still on its way
+ * (a cancelled call) so many milliseconds.
+ */
+export const reservationRelease = z.object({
+  released: z.object({ requestId: z.string(), within: z.int().min(0) }),
+})
+export type ReservationRelease = z.infer<typeof reservationRelease>
