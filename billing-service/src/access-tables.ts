@@ -28,6 +28,8 @@ export interface BudgetTable {
   soft_budget: Whole | null
   max_tokens_budget: Whole | null
   budget_duration: string | null
+  /** Null: the config's. */
+  budget_timezone: string | null
   rpm_limit: Whole | null
   tpm_limit: Whole | null
   max_parallel_requests: number | null
@@ -41,12 +43,12 @@ interface Limited {
   budget_id: string | null
   models: Generated<string[]>
   tags: Generated<string[]>
-  metadata: Generated<JSONColumnType<Record<string, unknown>>>
+  metadata: JSONColumnType<Record<string, unknown>, string | undefined>
   blocked: Generated<boolean>
   rpm_limit: Whole | null
   tpm_limit: Whole | null
   max_parallel_requests: number | null
-  model_limits: Generated<JSONColumnType<ModelLimits>>
+  model_limits: JSONColumnType<ModelLimits, string | undefined>
   /** Null: as the config says. */
   store_prompts: boolean | null
   created_at: Generated<Date>
@@ -58,6 +60,8 @@ export interface TeamTable extends Limited {
   team_id: string
   team_alias: string | null
   organization_id: string | null
+  /** Its keys' names for models: alias → model. */
+  aliases: JSONColumnType<Record<string, string>, string | undefined>
 }
 
 export interface AppUserTable extends Limited {
@@ -82,7 +86,7 @@ export interface ApiKeyTable extends Limited {
   user_id: string | null
   team_id: string | null
   expires_at: Date | null
-  aliases: Generated<JSONColumnType<Record<string, string>>>
+  aliases: JSONColumnType<Record<string, string>, string | undefined>
   regenerated_at: Date | null
 }
 

@@ -48,10 +48,24 @@ export interface RequestLogTable {
   traceparent: string | null
 }
 
+/** Prompt and reply of an attempt, where they were to be kept; partitioned by month as the log is. */
+export interface RequestContentTable {
+  received_at: Date
+  request_id: string
+  attempt: number
+  request: string
+  reply: string
+  truncated: boolean
+}
+
 /** The books: entries are added, never changed (a trigger sees to it). Totals are sums of these. */
 export interface LedgerTable {
   id: Generated<string>
   kind: 'usage' | 'correction'
+  /** Of the attempt; `correction` where the entry is one. */
+  status: RequestLogTable['status'] | 'correction'
+  /** Why a correction was made; null for usage. */
+  reason: string | null
   request_id: string
   attempt: number
   /** When the request was received: the day it is counted for. */
@@ -85,6 +99,7 @@ export interface UsageDeadLetterTable {
 
 export interface Database extends AccessTables {
   request_log: RequestLogTable
+  request_content: RequestContentTable
   ledger: LedgerTable
   usage_dead_letter: UsageDeadLetterTable
 }

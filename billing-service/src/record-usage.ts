@@ -1,9 +1,14 @@
 // Usage events → priced rows, once: the ledger's unique index decides what is new, and only that
-// gets a row in the request log, in the same transaction. Delivering again changes nothing.
+// gets a row in the request log and moves totals and reservations, all in the same transaction.
+// Delivering again changes nothing.
+import { type SoftBudgetReached, softBudgetReached } from '@penstock/shared/contracts/budget'
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
 import { type PricedUsage, priceUsage } from '@penstock/shared/pricing/price'
 import { type Kysely, sql } from 'kysely'
+import { z } from 'zod'
 import type { Database } from './database.ts'
+import { retryConflicts } from './money/retry-conflicts.ts'
+import type { Release } from './usage-message.ts'
 import { type UsageRow, usageRow } from './usage-row.ts'
 
 export interface RecordedUsage {
@@ -17,6 +22,8 @@ export interface RecordResult {
   duplicates: number
   /** What was recorded now. */
   entries: RecordedUsage[]
+  /** Accounts that came to their soft limit by it, once in a budget period. */
+  crossings: SoftBudgetReached[]
 }
 
 /** An event that no price or no row can be made of, however often it is tried. */
@@ -29,23 +36,29 @@ export class UnrecordableError extends Error {
 
 /**
  * Records a batch in ONE transaction: all of it or, if this throws, nothing of it.
+ * @param releases reservations to give up, once the events are settled
+ * @param at the moment that counts for leases and budget periods; null: the database's own now
  * @throws UnrecordableError for an event with an impossible price, id or time; the driver's error
  *   if the database is away (`isDataError` false) or takes exception at the data (true).
  */
 export async function recordUsage(
   db: Kysely<Database>,
   events: readonly UsageEvent[],
+  releases: readonly Release[] = [],
+  at: Date | null = null,
 ): Promise<RecordResult> {
   const batch = distinct(events).map(prepare)
-  if (batch.length === 0) return { recorded: 0, duplicates: 0, entries: [] }
-  const isNew = await insert(
-    db,
-    batch.map(({ row }) => row),
-  )
+  if (batch.length === 0 && releases.length === 0) {
+    return { recorded: 0, duplicates: 0, entries: [], crossings: [] }
+  }
+  const rows = batch.map(({ row }) => row)
+  const { added, crossings } = await retryConflicts(() => insert(db, rows, releases, at))
+  const isNew = new Set(added.map(([requestId, attempt]) => keyOf(requestId, attempt)))
   const entries = batch
     .filter(({ event }) => isNew.has(keyOf(event.requestId, event.attempt)))
     .map(({ event, priced }) => ({ event, priced }))
-  return { recorded: entries.length, duplicates: events.length - entries.length, entries }
+  const duplicates = events.length - entries.length
+  return { recorded: entries.length, duplicates, entries, crossings }
 }
 
 function prepare(event: UsageEvent): RecordedUsage & { row: UsageRow } {
@@ -62,32 +75,66 @@ const shared = sql.raw(`request_id, attempt, amount, price_source, prompt_tokens
   usage_estimated, key_id, user_id, team_id, end_user, tags, model_group, deployment_id, provider,
   model`)
 
+const inserted = z.object({
+  added: z.array(z.tuple([z.string(), z.int()])),
+  crossings: z.array(softBudgetReached),
+})
+
 /**
  * One statement, and so one transaction and one round trip, with all rows in one JSON parameter:
  * half the processor time of a row of parameters each, measured on both sides.
- * @returns the keys of the rows that are new.
+ * What is new stands in the ledger and in the log before an account is locked: reservations wait
+ * for those locks. No entry is from the future, so that none is counted ahead of a period's begin.
+ * @returns the keys of the rows that are new, and what settling them brought about
  */
-async function insert(db: Kysely<Database>, rows: UsageRow[]): Promise<Set<string>> {
-  const { rows: added } = await sql<{ request_id: string; attempt: number }>`
-    with incoming as (
-      select row.*, element.value -> 'unit_prices' as unit_prices
-      from json_array_elements(${JSON.stringify(rows)}::json) as element(value),
-        lateral json_populate_record(null::request_log, element.value) as row
+async function insert(
+  db: Kysely<Database>,
+  events: UsageRow[],
+  releases: readonly Release[],
+  at: Date | null,
+): Promise<z.infer<typeof inserted>> {
+  const { rows } = await sql`
+    with moment as (
+      select coalesce(${at}::timestamptz, now()) as at
+    ), parsed as materialized (
+      select json_populate_record(null::request_log, value) as log,
+        value -> 'unit_prices' as unit_prices, value -> 'content' as content
+      from json_array_elements(${JSON.stringify(events)}::json)
+    ), incoming as (
+      select (log).*, unit_prices from parsed
     ), entered as (
-      insert into ledger (kind, occurred_at, unit_prices, ${shared})
-      select 'usage', received_at, unit_prices, ${shared} from incoming
+      insert into ledger (kind, occurred_at, unit_prices, status, ${shared})
+      select 'usage', least(received_at, date_trunc('milliseconds', at)), unit_prices, status,
+        ${shared}
+      from incoming, moment
       on conflict (request_id, attempt) where kind = 'usage' do nothing
+      returning *
+    ), logged as (
+      insert into request_log
+      select (log).* from parsed
+      where ((log).request_id, (log).attempt) in (select request_id, attempt from entered)
       returning request_id, attempt
+    ), kept as (
+      insert into request_content
+      select (log).received_at, (log).request_id, (log).attempt, content ->> 'request',
+        content ->> 'reply', (content ->> 'truncated')::boolean
+      from parsed
+      where json_typeof(content) = 'object'
+        and ((log).request_id, (log).attempt) in (select request_id, attempt from entered)
+      returning attempt
+    ), done as (
+      select coalesce(json_agg(json_build_array(request_id, attempt)), '[]') as added,
+        (select count(*) from kept) as contents
+      from logged
     )
-    insert into request_log (${columnsOf(rows)})
-    select ${columnsOf(rows)} from incoming join entered using (request_id, attempt)
-    returning request_id, attempt`.execute(db)
-  return new Set(added.map((row) => keyOf(row.request_id, row.attempt)))
-}
-
-function columnsOf([first]: UsageRow[]) {
-  const { unit_prices: _, ...logged } = first ?? {}
-  return sql.join(Object.keys(logged).map((name) => sql.ref(name)))
+    select done.added, settle_usage(
+      array(
+        select row(request_id, status, occurred_at, amount, prompt_tokens, completion_tokens,
+          key_id, user_id, team_id, tags, model_group, provider, model)::usage_entry
+        from entered
+      ), ${JSON.stringify(releases)}::jsonb, moment.at) as crossings
+    from done, moment`.execute(db)
+  return inserted.parse(rows[0])
 }
 
 /**

@@ -22,7 +22,7 @@ function report(changes: Parameters<typeof usageEventOf>[0]) {
   const rejects = [{ reason: 'not JSON', payload: Buffer.from('a secret') }]
   const entries = [{ event, priced: priceUsage(event) }]
   const log = pino({}, { write: (line: string) => lines.push(line) })
-  reportUsage(log, tracing, { entries, duplicates: 0, rejects }, 1_000)
+  reportUsage(log, tracing, { entries, duplicates: 0, crossings: [], rejects }, 1_000)
   return { lines, spans }
 }
 

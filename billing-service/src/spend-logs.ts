@@ -1,17 +1,13 @@
 // GET /spend/logs: the request log a page at a time, newest first, in LiteLLM's field names.
-import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { SpendLogRow, SpendLogsPage, SpendLogsQuery } from '@penstock/shared/contracts/spend'
 import { dollarText } from '@penstock/shared/pricing/money'
-import type { Kysely, Selectable } from 'kysely'
-import { sql } from 'kysely'
+import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { z } from 'zod'
 import type { Database, RequestLogTable } from './database.ts'
+import { type LogRow, newestRows } from './reports/newest-rows.ts'
+import { pageOf, readCursor } from './reports/page.ts'
+import { keyIdOf, scopeOf } from './reports/scope.ts'
 import { periodOf } from './spend-period.ts'
-
-type LogRow = Selectable<RequestLogTable>
-
-/** A page travels in one NATS message (1 MB by default), with room to spare for its frame. */
-const maxPageBytes = 768 * 1024
 
 const callTypes = {
   chat: 'acompletion',
@@ -19,51 +15,57 @@ const callTypes = {
   embedding: 'aembedding',
 } as const
 
+/** Filters that a column is compared with. */
+const columns = {
+  user_id: 'user_id',
+  team_id: 'team_id',
+  request_id: 'request_id',
+  model: 'model',
+  model_group: 'model_group',
+  status: 'status',
+  end_user: 'end_user',
+} as const satisfies Partial<Record<keyof SpendLogsQuery, keyof RequestLogTable>>
+
+/** received_at in epoch milliseconds (a Date's range), request id, attempt. */
+const cursor = z.tuple([z.int().min(-8.64e15).max(8.64e15), z.string(), z.int32()])
+
 /**
- * One page. A cursor names the last row seen, so that rows which arrive meanwhile move nothing.
+ * One page of what the actor may see. A cursor names the last row seen, so that rows which arrive
+ * meanwhile move nothing.
  * @throws PenstockError `invalid_request` for a cursor that is none of ours.
  */
 export async function spendLogs(
   db: Kysely<Database>,
   query: SpendLogsQuery,
 ): Promise<SpendLogsPage> {
+  const after = readCursor(query.cursor, cursor)
+  const keyId = query.api_key === undefined ? undefined : await keyIdOf(db, query.api_key)
+  if (keyId === null) return { rows: [], nextCursor: null }
   const { from, before } = periodOf(query)
-  const after = query.cursor === undefined ? null : decodeCursor(query.cursor)
-  let select = db.selectFrom('request_log').selectAll()
-  if (query.api_key !== undefined) select = select.where('key_id', '=', query.api_key)
-  if (query.user_id !== undefined) select = select.where('user_id', '=', query.user_id)
-  if (query.request_id !== undefined) select = select.where('request_id', '=', query.request_id)
-  if (from !== null) select = select.where('received_at', '>=', sql<Date>`${from}`)
-  if (before !== null) select = select.where('received_at', '<', sql<Date>`${before}`)
+  const conditions: RawBuilder<boolean>[] = []
+  if (keyId !== undefined) conditions.push(sql`key_id = ${keyId}`)
+  for (const [filter, column] of Object.entries(columns) as [keyof typeof columns, string][]) {
+    const value = query[filter]
+    if (value !== undefined) conditions.push(sql`${sql.ref(column)} = ${value}`)
+  }
+  if (query.tag !== undefined) conditions.push(sql`${query.tag} = any(tags)`)
+  if (from !== null) conditions.push(sql`received_at >= ${from}::timestamptz`)
+  if (before !== null) conditions.push(sql`received_at < ${before}::timestamptz`)
   if (after !== null) {
     const [epochMs, requestId, attempt] = after
     const receivedAt = new Date(epochMs).toISOString()
     const last = sql`(${receivedAt}::timestamptz, ${requestId}, ${attempt}::int)`
-    select = select.where(sql<boolean>`(received_at, request_id, attempt) < ${last}`)
+    // The first condition says no more than the second, but it tells which months are needed.
+    conditions.push(sql`received_at <= ${receivedAt}::timestamptz`)
+    conditions.push(sql`(received_at, request_id, attempt) < ${last}`)
   }
-  const found = await select
-    .orderBy('received_at', 'desc')
-    .orderBy('request_id', 'desc')
-    .orderBy('attempt', 'desc')
-    .limit(query.limit + 1)
-    .execute()
-  return page(found, query.limit)
-}
-
-function page(found: LogRow[], limit: number): SpendLogsPage {
-  const rows: SpendLogRow[] = []
-  let bytes = 0
-  let last: LogRow | null = null
-  for (const log of found) {
-    const row = spendLogRowOf(log)
-    bytes += Buffer.byteLength(JSON.stringify(row)) + 1
-    if (last !== null && (rows.length === limit || bytes > maxPageBytes)) {
-      return { rows, nextCursor: encodeCursor(last) }
-    }
-    rows.push(row)
-    last = log
-  }
-  return { rows, nextCursor: null }
+  const scope = await scopeOf(db, query.actor)
+  const found = await newestRows(db, scope, conditions, query.limit + 1)
+  return pageOf(found, query.limit, spendLogRowOf, (row) => [
+    row.received_at.getTime(),
+    row.request_id,
+    row.attempt,
+  ])
 }
 
 function spendLogRowOf(log: LogRow): SpendLogRow {
@@ -122,24 +124,5 @@ function metadataOf(log: LogRow): SpendLogRow['metadata'] {
         audio_tokens: Number(log.audio_completion_tokens),
       },
     },
-  }
-}
-
-/** received_at in epoch milliseconds (a Date's range), request id, attempt. */
-const cursor = z.tuple([z.int().min(-8.64e15).max(8.64e15), z.string(), z.int32()])
-
-function encodeCursor(row: LogRow): string {
-  const position = [row.received_at.getTime(), row.request_id, row.attempt]
-  return Buffer.from(JSON.stringify(position)).toString('base64url')
-}
-
-function decodeCursor(text: string): z.infer<typeof cursor> {
-  try {
-    return cursor.parse(JSON.parse(Buffer.from(text, 'base64url').toString('utf8')))
-  } catch (cause) {
-    throw new PenstockError('invalid_request', 'The cursor is not one that we gave out.', {
-      param: 'cursor',
-      cause,
-    })
   }
 }

@@ -9,7 +9,8 @@ import type {
 import { dollarText } from '@penstock/shared/pricing/money'
 import { type Kysely, sql } from 'kysely'
 import type { Database } from './database.ts'
-import { dayCount, daysFrom, periodOf } from './spend-period.ts'
+import { keyIdOf, scopeOf, withinScope } from './reports/scope.ts'
+import { dayCount, daysFrom } from './spend-period.ts'
 
 const maxDays = 366
 /** An answer is one NATS message: so many days and so many sums at most. */
@@ -69,21 +70,22 @@ async function sumsOf(
   query: SpendSummaryQuery,
   days: string[],
 ): Promise<SumRow[]> {
-  const { from, before } = periodOf({ start_date: days[0], end_date: days.at(-1) })
-  const conditions = [
-    sql`received_at >= ${from}::timestamptz`,
-    sql`received_at < ${before}::timestamptz`,
-  ]
-  if (query.api_key !== undefined) conditions.push(sql`key_id = ${query.api_key}`)
+  const keyId = query.api_key === undefined ? undefined : await keyIdOf(db, query.api_key)
+  if (keyId === null) return []
+  const scope = await scopeOf(db, query.actor)
+  const conditions = [sql`day between ${days[0]}::date and ${days.at(-1)}::date`]
+  if (keyId !== undefined) conditions.push(sql`key_id = ${keyId}`)
   if (query.user_id !== undefined) conditions.push(sql`user_id = ${query.user_id}`)
-  if (query.request_id !== undefined) conditions.push(sql`request_id = ${query.request_id}`)
+  if (query.team_id !== undefined) conditions.push(sql`team_id = ${query.team_id}`)
+  const spent =
+    query.request_id === undefined
+      ? sql`daily_spend where ${withinScope(scope)}`
+      : sql`(select *, (received_at at time zone 'UTC')::date as day from request_log) as spent
+          where request_id = ${query.request_id} and ${withinScope(scope)}`
   const result = await sql<SumRow>`
     select day::text, key_id, user_id, model,
       grouping(key_id, user_id, model) as without, sum(amount) as amount
-    from (
-      select (received_at at time zone 'UTC')::date as day, key_id, user_id, model, amount
-      from request_log where ${sql.join(conditions, sql` and `)}
-    ) as spent
+    from ${spent} and ${sql.join(conditions, sql` and `)}
     group by grouping sets ((day), (day, key_id), (day, user_id), (day, model))
     order by day
     limit ${sumsPerAnswer + 1}`.execute(db)

@@ -1,16 +1,19 @@
-// Stores what a handful of messages hold, whatever they hold: events are recorded, and what can
-// never be recorded is set aside in `usage_dead_letter`, so that it blocks nothing behind it.
+// Stores what a handful of messages hold, whatever they hold: events are recorded, reservations
+// released, and what can never be recorded is set aside in `usage_dead_letter`, so that it blocks
+// nothing behind it.
+import type { SoftBudgetReached } from '@penstock/shared/contracts/budget'
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
 import type { Kysely } from 'kysely'
 import type { Database } from './database.ts'
 import { databaseErrorCode, isDataError } from './database-error.ts'
 import { type RecordedUsage, recordUsage, UnrecordableError } from './record-usage.ts'
-import { type Reject, readUsageMessage, rejectOf } from './usage-message.ts'
+import { type Reject, type Release, readUsageMessage, rejectOf } from './usage-message.ts'
 
 export interface Stored {
   /** Recorded by this call; an event that had been recorded before is not among them. */
   entries: RecordedUsage[]
   duplicates: number
+  crossings: SoftBudgetReached[]
   /** What was set aside. */
   rejects: Reject[]
 }
@@ -30,32 +33,39 @@ export async function storeUsage(
 ): Promise<Stored> {
   const read = messages.map(readUsageMessage)
   const events = read.flatMap((message) => message.events)
-  const stored = await recordWhatCanBe(db, events)
+  // A release is of a request that is over: all of its usage that is here stands before it.
+  const releases = read.flatMap((message) => message.releases)
+  const stored = await recordWhatCanBe(db, events, releases)
   const rejects = [...read.flatMap((message) => message.rejects), ...stored.rejects]
   if (rejects.length > 0) await setAside(db, rejects)
   return { ...stored, rejects }
 }
 
-async function recordWhatCanBe(db: Kysely<Database>, events: UsageEvent[]): Promise<Stored> {
+async function recordWhatCanBe(
+  db: Kysely<Database>,
+  events: UsageEvent[],
+  releases: Release[],
+): Promise<Stored> {
   try {
-    const { entries, duplicates } = await recordUsage(db, events)
-    return { entries, duplicates, rejects: [] }
+    return { ...(await recordUsage(db, events, releases)), rejects: [] }
   } catch (error) {
     if (faultOf(error) === null) throw error
   }
   // One event spoils the batch: take them one by one to find it.
-  const stored: Stored = { entries: [], duplicates: 0, rejects: [] }
+  const stored: Stored = { entries: [], duplicates: 0, crossings: [], rejects: [] }
   for (const event of events) {
     try {
-      const { entries, duplicates } = await recordUsage(db, [event])
+      const { entries, duplicates, crossings } = await recordUsage(db, [event])
       stored.entries.push(...entries)
       stored.duplicates += duplicates
+      stored.crossings.push(...crossings)
     } catch (error) {
       const fault = faultOf(error)
       if (fault === null) throw error
       stored.rejects.push(rejectOf(event, fault))
     }
   }
+  await recordUsage(db, [], releases)
   return stored
 }
 

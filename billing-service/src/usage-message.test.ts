@@ -7,7 +7,7 @@ const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value
 
 test('a message is a list of events', () => {
   const events = [usageEventOf(), usageEventOf({ attempt: 2 })]
-  assert.deepEqual(readUsageMessage(encode(events)), { events, rejects: [] })
+  assert.deepEqual(readUsageMessage(encode(events)), { events, releases: [], rejects: [] })
 })
 
 test('a view into a larger buffer is read without its surroundings', () => {
@@ -21,6 +21,7 @@ test('garbage is handed back whole', () => {
   const garbage = new Uint8Array([0, 255, 123])
   assert.deepEqual(readUsageMessage(garbage), {
     events: [],
+    releases: [],
     rejects: [{ reason: 'not JSON', payload: garbage }],
   })
   for (const value of [{}, [], 'text', null, 7]) {
@@ -28,6 +29,20 @@ test('garbage is handed back whole', () => {
     assert.deepEqual(events, [])
     assert.equal(rejects[0]?.reason, 'not a list of events')
   }
+})
+
+test('a release stands alone, and one of an impossible request is handed back', () => {
+  const released = { requestId: 'req-1', within: 15_000 }
+  assert.deepEqual(readUsageMessage(encode({ released })), {
+    events: [],
+    releases: [released],
+    rejects: [],
+  })
+  const { releases, rejects } = readUsageMessage(
+    encode({ released: { requestId: 'a\0', within: 0 } }),
+  )
+  assert.deepEqual(releases, [])
+  assert.equal(rejects[0]?.reason, 'request id is not storable')
 })
 
 test('a bad event does not take its neighbours with it', () => {

@@ -12,7 +12,7 @@ const maxTags = 32
 export type UsageRow = ReturnType<typeof usageRow>
 
 /**
- * The request log's columns, and the unit prices, which only the ledger keeps.
+ * The request log's columns; the unit prices, which only the ledger keeps; prompt and reply.
  * @throws RangeError if the id or a time in the event cannot be stored.
  */
 export function usageRow(event: UsageEvent, priced: PricedUsage) {
@@ -54,7 +54,14 @@ export function usageRow(event: UsageEvent, priced: PricedUsage) {
     price_source: priced.source,
     unit_prices: priced.unitPrices,
     traceparent: cleanOrNull(event.traceparent, maxIdLength),
-  } satisfies Record<keyof RequestLogTable | 'unit_prices', unknown>
+    content: event.content === null ? null : cleanContent(event.content),
+  } satisfies Record<keyof RequestLogTable | 'unit_prices' | 'content', unknown>
+}
+
+/** Bounded where it was made. */
+function cleanContent({ request, reply, truncated }: NonNullable<UsageEvent['content']>) {
+  const whole = (text: string) => clean(text, text.length)
+  return { request: whole(request), reply: whole(reply), truncated }
 }
 
 function cleanError(error: NonNullable<UsageEvent['error']>) {
@@ -67,11 +74,15 @@ function cleanError(error: NonNullable<UsageEvent['error']>) {
 
 /** An identity is taken as it is or not at all: mended, two requests could become one. */
 function checkedId(id: string): string {
-  if (!id.isWellFormed() || id.includes('\0')) throw new RangeError('request id is not storable')
+  if (!isStorable(id)) throw new RangeError('request id is not storable')
   return id
 }
 
 /** Postgres takes neither NUL nor half a surrogate pair, and a client may send both. */
+export function isStorable(text: string): boolean {
+  return text.isWellFormed() && !text.includes('\0')
+}
+
 function clean(text: string, maxLength: number): string {
   return text.slice(0, maxLength).toWellFormed().replaceAll('\0', '\ufffd')
 }

@@ -4,10 +4,10 @@ import type { RequestHandler } from 'express'
 import type { Gateway } from './gateway.ts'
 
 export function requireAdmin(gateway: Gateway): RequestHandler {
-  return (req, _res, next) => {
-    if (!gateway.authenticate(req).admin) {
+  return async (req, _res, next) => {
+    const { admin } = await gateway.authenticate(req)
+    if (!admin)
       throw new PenstockError('permission_denied', 'Only the master key may ask for this.')
-    }
     next()
   }
 }

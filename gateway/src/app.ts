@@ -1,6 +1,8 @@
 // The HTTP surface: which route answers what. Each path stands with and without `/v1`.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import express, { type ErrorRequestHandler, type Express } from 'express'
+import { mountAdmin } from './access/admin-routes.ts'
+import { withoutKeys } from './access/key-texts.ts'
 import { requireAdmin } from './admin.ts'
 import { correlate } from './correlation.ts'
 import type { Gateway } from './gateway.ts'
@@ -8,7 +10,8 @@ import { health, liveliness, readiness } from './routes/health.ts'
 import { failWith, inferenceRoute } from './routes/inference.ts'
 import { getModel, listModels } from './routes/models.ts'
 import { queue } from './routes/queue.ts'
-import { spendLogs } from './routes/spend.ts'
+import { dailyActivity, globalSpend, spendBy, spendReport } from './routes/reports.ts'
+import { spendContent, spendLogs } from './routes/spend.ts'
 import { chatRequest, completionRequest, embeddingRequest } from './schemas.ts'
 
 export function createApp(gateway: Gateway): Express {
@@ -31,10 +34,21 @@ export function createApp(gateway: Gateway): Express {
   const admin = requireAdmin(gateway)
   app.get(both('/queue'), admin, queue(gateway))
   app.get('/metrics', admin, gateway.metrics.handler)
-  app.get('/spend/logs', admin, spendLogs(gateway))
+  app.get('/spend/logs', spendLogs(gateway))
+  app.get('/spend/logs/:request_id/content', spendContent(gateway))
+  for (const one of ['key', 'user', 'team', 'model', 'tag'] as const) {
+    app.get(`/spend/${one}s`, spendBy(gateway, one))
+  }
+  app.get('/global/spend', globalSpend(gateway))
+  app.get('/global/spend/report', spendReport(gateway))
+  app.get('/user/daily/activity', dailyActivity(gateway, 'user'))
+  app.get('/team/daily/activity', dailyActivity(gateway, 'team'))
+
+  mountAdmin(app, gateway)
 
   app.use((req) => {
-    throw new PenstockError('not_found', `There is no ${req.method} ${req.path}.`)
+    const path = withoutKeys(req.path)
+    throw new PenstockError('not_found', `There is no ${req.method} ${path}.`)
   })
   const onError: ErrorRequestHandler = (error, _req, res, _next) => {
     // The router's own, for a path with a broken percent-encoding.

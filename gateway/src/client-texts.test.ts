@@ -4,7 +4,8 @@ import { test } from 'node:test'
 import { createFakeBus } from '@penstock/shared/bus/bus-test-kit'
 import type { ClaimCheck } from '@penstock/shared/bus/claim-check'
 import { parseConfig } from '@penstock/shared/config/load'
-import { endUserOf, sessionOf, tagsOf } from './client-texts.ts'
+import { anybody } from './auth.ts'
+import { endUserOf, sessionOf, tagsWith } from './client-texts.ts'
 import { createOffer } from './offer.ts'
 import { createQueueHealth } from './queue-health.ts'
 import { routingFacts } from './routing-facts.ts'
@@ -15,7 +16,6 @@ const text = JSON.stringify({
   router_settings: { timeout: 600 },
 })
 const { config } = parseConfig(text, {})
-const nobody = { caller: { keyId: null, userId: null, teamId: null }, admin: true }
 const request = (fields: object) =>
   parseRequest(chatRequest, {
     model: 'm',
@@ -23,26 +23,36 @@ const request = (fields: object) =>
     ...fields,
   })
 const facts = (fields: object, headers: IncomingMessage['headers'] = {}, settings = config) =>
-  routingFacts({ headers } as IncomingMessage, request(fields), nobody, settings)
+  routingFacts({ headers } as IncomingMessage, request(fields), anybody, settings)
 
 test('texts of a usual size are taken as they are', () => {
   const metadata = { tags: ['team:research', 'Zürich', 7, 'emoji 🙂'], session_id: 'abc' }
   const fields = request({ user: 'jane', metadata })
-  assert.deepEqual(tagsOf(fields), ['team:research', 'Zürich', 'emoji 🙂'])
+  assert.deepEqual(tagsWith([], fields), ['team:research', 'Zürich', 'emoji 🙂'])
   assert.equal(sessionOf(fields), 'abc')
   assert.equal(endUserOf(fields), 'jane')
 })
 
 test('number and length of what a client may send along are bounded', () => {
   const long = 'x'.repeat(950_000)
-  const metadata = { tags: [long, ...Array.from({ length: 100 }, String)], session_id: long }
+  const numbers = Array.from({ length: 100 }, (_, index) => String(index))
+  const metadata = { tags: [long, ...numbers], session_id: long }
   const fields = request({ user: 'u'.repeat(1024), metadata })
-  const tags = tagsOf(fields)
+  const tags = tagsWith([], fields)
   assert.equal(tags.length, 32)
   assert.equal(tags[0]?.length, 256)
   assert.equal(sessionOf(fields)?.length, 256)
   assert.equal(endUserOf(fields)?.length, 256)
   assert.equal(facts({ user: 'u'.repeat(1024) }).sharer.length, 'user:'.length + 256)
+})
+
+/** Different ones: equal ones count once. */
+const tagsLike = (text: string) => Array.from({ length: 100 }, (_, index) => `${index}${text}`)
+
+test('the tags of the key come before those of the request, each once', () => {
+  const fields = request({ metadata: { tags: ['a', 'b'] } })
+  assert.deepEqual(tagsWith(['b', 'c'], fields), ['b', 'c', 'a'])
+  assert.deepEqual(tagsWith(tagsLike('k'), fields), tagsLike('k').slice(0, 32))
 })
 
 test('the worst that a client can send leaves room in the envelope for a history', async () => {
@@ -53,7 +63,7 @@ test('the worst that a client can send leaves room in the envelope for a history
       model: unit.repeat(512),
       user: most,
       messages: Array.from({ length: 100 }, () => ({ role: 'user', content: most })),
-      metadata: { tags: Array.from({ length: 100 }, () => most), session_id: most },
+      metadata: { tags: tagsLike(most), session_id: most },
     })
     const router = { ...config.router, strategy: 'prefix-affinity' as const }
     const fake = createFakeBus()
@@ -75,11 +85,12 @@ test('the worst that a client can send leaves room in the envelope for a history
       group: '*',
       receivedAt: Date.now(),
       timeoutMs: 600_000,
-      caller: { ...nobody.caller, endUser: endUserOf(fields) },
-      ...routingFacts({ headers: {} } as IncomingMessage, fields, nobody, { ...config, router }),
-      tags: tagsOf(fields),
+      caller: { ...anybody.caller, endUser: endUserOf(fields) },
+      ...routingFacts({ headers: {} } as IncomingMessage, fields, anybody, { ...config, router }),
+      tags: tagsWith(tagsLike(`of the key ${most}`), fields),
       sessionId: sessionOf(fields),
       storePrompts: false,
+      allowedGroups: null,
     }
     const entry = { number: 1, claim: null, queuedAt: null }
     await offer(entry, wanted, new Uint8Array(0), null)

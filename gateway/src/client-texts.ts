@@ -6,8 +6,13 @@ import type { KnownFields } from './schemas.ts'
 export const maxTextLength = 256
 const maxTags = 32
 
-/** Of `metadata.tags`: the first 32 that are texts. */
-export function tagsOf({ metadata }: KnownFields): string[] {
+/** The key's, then those of `metadata.tags` that are texts: the first 32, each once. */
+export function tagsWith(keyTags: readonly string[], request: KnownFields): string[] {
+  const all = [...keyTags.slice(0, maxTags).map(bounded), ...tagsOf(request)]
+  return [...new Set(all)].slice(0, maxTags)
+}
+
+function tagsOf({ metadata }: KnownFields): string[] {
   const tags = metadata?.tags
   if (!Array.isArray(tags)) return []
   const texts: string[] = []

@@ -63,6 +63,7 @@ function send(fields: Partial<NewRequest> = {}): () => void {
     tags: [],
     sessionId: null,
     storePrompts: false,
+    allowedGroups: null,
     ...fields,
   }
   return dispatcher.send(request, Buffer.from('{}'), sink, null)

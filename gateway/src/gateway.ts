@@ -5,6 +5,9 @@ import type { ServicesView } from '@penstock/shared/bus/heartbeat'
 import type { PenstockConfig } from '@penstock/shared/config/config'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import type { Tracing } from '@penstock/shared/telemetry/trace'
+import type { KeyCache } from './access/key-cache.ts'
+import type { ServerSecret } from './access/secret.ts'
+import type { Admission } from './admission/admission.ts'
 import type { Authenticate } from './auth.ts'
 import type { Dispatcher } from './dispatch.ts'
 import type { LocalSessions } from './local-sessions.ts'
@@ -22,6 +25,10 @@ export interface Gateway {
   queues: QueuesView
   metrics: Metrics
   authenticate: Authenticate
+  /** What keys are hashed with; and what is known of them. */
+  secret: ServerSecret
+  keys: KeyCache
+  admission: Admission
   tracing: Tracing
   log: Logger
 }

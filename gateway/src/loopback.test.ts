@@ -2,10 +2,16 @@ import assert from 'node:assert/strict'
 import type { IncomingMessage } from 'node:http'
 import { test } from 'node:test'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import { createAuthenticate } from './auth.ts'
+import { createSecret } from './access/secret.ts'
+import { createAuthenticate, type Identity } from './auth.ts'
 
-const ask = (headers: IncomingMessage['headers'], masterKey: string | null = null) =>
-  createAuthenticate(masterKey)({ headers } as IncomingMessage)
+function ask(headers: IncomingMessage['headers'], masterKey: string | null = null): Identity {
+  const keys = { find: () => assert.fail('no virtual key is given') }
+  const authenticate = createAuthenticate({ masterKey, secret: createSecret('s'), keys })
+  const identity = authenticate({ headers } as IncomingMessage)
+  assert.ok(!(identity instanceof Promise))
+  return identity
+}
 
 const isRefused = (error: unknown) =>
   error instanceof PenstockError && error.code === 'permission_denied' && error.info.status === 403

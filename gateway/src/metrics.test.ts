@@ -18,6 +18,8 @@ const queue: GroupQueue = {
 
 test('queues, slots, breakers and requests are there for Prometheus to read', async () => {
   const metrics = createMetrics({ groups: () => [queue], close() {} }, () => 7)
+  metrics.watchBilling(() => Promise.resolve({ messages: 12, oldestMs: 2_500 }))
+  metrics.softBudgetReached('team')
   metrics.answered({ operation: 'chat', group: 'smart', outcome: 'queue_full' }, 0.03)
   const server = express().get('/metrics', metrics.handler).listen(0, '127.0.0.1')
   await new Promise((resolve) => server.once('listening', resolve))
@@ -36,6 +38,9 @@ test('queues, slots, breakers and requests are there for Prometheus to read', as
     'penstock_breaker_state{group="smart",deployment="d1",state="open"} 1',
     'penstock_breaker_state{group="smart",deployment="d1",state="closed"} 0',
     'penstock_gateway_requests_in_flight 7',
+    'penstock_billing_lag_events 12',
+    'penstock_billing_lag_seconds 2.5',
+    'penstock_budget_soft_reached_total{kind="team"} 1',
   ]) {
     assert.ok(text.includes(`${line}\n`), line)
   }

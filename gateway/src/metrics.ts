@@ -5,6 +5,7 @@ import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { ranks } from '@penstock/shared/contracts/request'
 import type { RequestHandler } from 'express'
+import type { BillingLag } from './billing-lag.ts'
 import type { QueuesView } from './queues-view.ts'
 
 export interface Metrics {
@@ -12,8 +13,20 @@ export interface Metrics {
   answered(labels: RequestLabels, seconds: number): void
   /** Time to the first bytes of a stream, in seconds. */
   firstToken(labels: RequestLabels, seconds: number): void
+  /** From now on: whether Redis counts the limits, and what was decided without it. */
+  watchLimiter(limiter: LimiterView): void
+  /** From now on: how far billing is behind, asked at every scrape. */
+  watchBilling(lag: () => Promise<BillingLag | null>): void
+  /** An account has spent its soft limit. */
+  softBudgetReached(kind: string): void
   handler: RequestHandler
   close(): Promise<void>
+}
+
+export interface LimiterView {
+  readonly up: boolean
+  /** Requests, so far. */
+  readonly decidedWithout: number
 }
 
 export interface RequestLabels {
@@ -50,6 +63,9 @@ export function createMetrics(queues: QueuesView, inFlight: () => number): Metri
   })
   waiting.addCallback((result) => result.observe(inFlight()))
   observeQueues(meter, queues)
+  const softBudgets = meter.createCounter('penstock.budget.soft_reached', {
+    description: 'Soft budgets reached; every gateway counts them all: take the maximum',
+  })
 
   const attributes = ({ operation, group, outcome }: RequestLabels) => ({
     'gen_ai.operation.name': operation,
@@ -59,9 +75,44 @@ export function createMetrics(queues: QueuesView, inFlight: () => number): Metri
   return {
     answered: (labels, time) => duration.record(time, attributes(labels)),
     firstToken: (labels, time) => ttft.record(time, attributes(labels)),
+    watchLimiter: (limiter) => observeLimiter(meter, limiter),
+    watchBilling: (lag) => observeBilling(meter, lag),
+    softBudgetReached: (kind) => softBudgets.add(1, { kind }),
     handler: (req, res) => exporter.getMetricsRequestHandler(req, res),
     close: () => provider.shutdown(),
   }
+}
+
+function observeLimiter(meter: ReturnType<MeterProvider['getMeter']>, limiter: LimiterView): void {
+  const up = meter.createObservableGauge('penstock.limiter.redis_up', {
+    description: '1 while the limits of keys are counted in Redis, 0 while it is lost',
+  })
+  const without = meter.createObservableCounter('penstock.limiter.decided_without_redis', {
+    description: 'Requests whose limits were refused or counted here, because Redis was lost',
+  })
+  up.addCallback((result) => result.observe(limiter.up ? 1 : 0))
+  without.addCallback((result) => result.observe(limiter.decidedWithout))
+}
+
+function observeBilling(
+  meter: ReturnType<MeterProvider['getMeter']>,
+  lag: () => Promise<BillingLag | null>,
+): void {
+  const events = meter.createObservableGauge('penstock.billing.lag_events', {
+    description: 'Messages of usage that are not in the ledger yet, each of one event or a few',
+  })
+  const seconds = meter.createObservableGauge('penstock.billing.lag_seconds', {
+    description: 'How long the oldest of them has waited',
+  })
+  meter.addBatchObservableCallback(
+    async (result) => {
+      const found = await lag()
+      if (found === null) return
+      result.observe(events, found.messages)
+      result.observe(seconds, found.oldestMs / 1_000)
+    },
+    [events, seconds],
+  )
 }
 
 function observeQueues(meter: ReturnType<MeterProvider['getMeter']>, queues: QueuesView): void {

@@ -22,6 +22,8 @@ export function readBody(req: IncomingMessage): Promise<Buffer> {
     const message = `content-encoding ${encoding} is not supported: send the body plain.`
     return Promise.reject(new PenstockError('invalid_request', message, { status: 415 }))
   }
+  // Its client may have left while it was found out who that is.
+  if (req.destroyed) return Promise.reject(brokenOff())
   return new Promise((resolve, reject) => {
     let chunks: Buffer[] = []
     let bytes = 0

@@ -88,6 +88,8 @@ export interface KnownFields {
   priority?: number | null | undefined
   max_tokens?: number | null | undefined
   max_completion_tokens?: number | null | undefined
+  n?: number | null | undefined
+  best_of?: number | null | undefined
   messages?: { content?: string | Record<string, unknown>[] | null | undefined }[] | undefined
   prompt?: unknown
   input?: unknown
@@ -102,22 +104,31 @@ export function parseRequest<S extends z.ZodType<KnownFields>>(
   schema: S,
   value: unknown,
 ): z.output<S> {
-  return parse(schema, value, 'request')
+  return parseFields(schema, value, 'request')
 }
 
-function parse<S extends z.ZodType>(schema: S, value: unknown, what: string): z.output<S> {
+/**
+ * @param what of which the fields are, for the message
+ * @throws PenstockError `invalid_request` naming the field
+ */
+export function parseFields<S extends z.ZodType>(
+  schema: S,
+  value: unknown,
+  what: string,
+): z.output<S> {
   const parsed = schema.safeParse(value)
   if (parsed.success) return parsed.data
   const issue = parsed.error.issues[0]
-  const path = pathOf(issue?.path ?? [])
-  const reason = issue?.message ?? 'invalid'
+  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : []
+  const path = pathOf([...(issue?.path ?? []), ...unknown])
+  const reason = unknown.length > 0 ? 'unknown field' : (issue?.message ?? 'invalid')
   const message = path === '' ? `Invalid ${what}: ${reason}` : `Invalid ${what}: ${path}: ${reason}`
   throw new PenstockError('invalid_request', message, { param: path === '' ? null : path })
 }
 
 /** A query string's fields. @throws PenstockError `invalid_request` naming the field. */
 export function parseQuery<S extends z.ZodType>(schema: S, query: unknown): z.output<S> {
-  return parse(schema, query, 'query')
+  return parseFields(schema, query, 'query')
 }
 
 function pathOf(path: readonly PropertyKey[]): string {

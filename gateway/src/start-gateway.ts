@@ -1,7 +1,7 @@
 // Starts one gateway: connect, watch, listen. Returns how to stop it.
 import { randomUUID } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
-import { broadcast } from '@penstock/shared/bus/broadcast'
+import { broadcast, listen } from '@penstock/shared/bus/broadcast'
 import { openClaimCheck } from '@penstock/shared/bus/claim-check'
 import { connectBus } from '@penstock/shared/bus/connect'
 import { watchFleet } from '@penstock/shared/bus/fleet-view'
@@ -11,8 +11,13 @@ import { ConfigError } from '@penstock/shared/config/config-error'
 import { channels } from '@penstock/shared/contracts/channels'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import { startTracing } from '@penstock/shared/telemetry/trace'
+import { createKeyCache } from './access/key-cache.ts'
+import { createSecret } from './access/secret.ts'
+import { createAdmission } from './admission/admission.ts'
+import { openLimiter } from './admission/limits/open-limiter.ts'
 import { createApp } from './app.ts'
 import { createAuthenticate } from './auth.ts'
+import { billingLag } from './billing-lag.ts'
 import { createDispatcher } from './dispatch.ts'
 import type { Gateway } from './gateway.ts'
 import { openLocalSessions } from './local-sessions.ts'
@@ -22,6 +27,10 @@ import { watchQueues } from './queues-view.ts'
 export interface GatewayOptions {
   config: PenstockConfig
   natsUrl: string
+  /** Where several gateways count the limits of keys together; without it each counts alone. */
+  redisUrl?: string | null
+  /** Keys are hashed with it: the same one in every gateway, and as long as its keys are to work. */
+  secret: string
   host: string
   /** 0 takes a free one. */
   port: number
@@ -43,8 +52,15 @@ export async function startGateway(options: GatewayOptions) {
   const services = watchServices(bus, log)
   const dispatcher = createDispatcher(bus, await openClaimCheck(bus), id, log)
   const localSessions = await openLocalSessions(bus)
+  const secret = createSecret(options.secret)
+  const keys = createKeyCache({ bus, log, secret })
   const queues = watchQueues(bus, log)
   const metrics = createMetrics(queues, () => dispatcher.waiting)
+  metrics.watchBilling(() => billingLag(bus))
+  listen(bus, log, channels.softBudget, ({ kind }) => metrics.softBudgetReached(kind))
+  const { redisUrl = null } = options
+  const redisPolicy = () => gateway.config.penstock.redisLost
+  const limiter = await openLimiter({ url: redisUrl, policy: redisPolicy, metrics, log })
   const gateway: Gateway = {
     config,
     bus,
@@ -54,17 +70,21 @@ export async function startGateway(options: GatewayOptions) {
     localSessions,
     queues,
     metrics,
-    authenticate: createAuthenticate(config.masterKey),
+    authenticate: createAuthenticate({ masterKey: config.masterKey, secret, keys }),
+    secret,
+    keys,
+    admission: createAdmission({ bus, fleet, limiter, config: () => gateway.config, log }),
     tracing,
     log,
   }
   const app = createApp(gateway)
   const server = createServer({ keepAlive: true, noDelay: true, keepAliveTimeout: 75_000 }, app)
   const port = await listening(server, host, options.port)
-  const stopHeartbeat = startHeartbeat(bus, 'gateway', id, dispatcher.problems)
+  const problems = () => [...dispatcher.problems(), ...gateway.admission.problems()]
+  const stopHeartbeat = startHeartbeat(bus, 'gateway', id, problems)
   // Until it is heard of again its new requests would be dropped as those of a dead gateway.
   bus.onReconnect(() => {
-    broadcast(bus, channels.alive, { service: 'gateway', id, problems: dispatcher.problems() })
+    broadcast(bus, channels.alive, { service: 'gateway', id, problems: problems() })
   })
   log.info({ host, port, id }, 'gateway listens')
 
@@ -77,7 +97,7 @@ export async function startGateway(options: GatewayOptions) {
     reload(changed: PenstockConfig) {
       refuseOpen(changed, host)
       gateway.config = changed
-      gateway.authenticate = createAuthenticate(changed.masterKey)
+      gateway.authenticate = createAuthenticate({ masterKey: changed.masterKey, secret, keys })
     },
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
@@ -93,6 +113,8 @@ export async function startGateway(options: GatewayOptions) {
       fleet.close()
       services.close()
       queues.close()
+      keys.close()
+      await gateway.admission.close()
       await metrics.close()
       await bus.close()
       await tracing.close()

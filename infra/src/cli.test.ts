@@ -69,7 +69,8 @@ test('what is misconfigured ends with 78 and says what is wrong', async () => {
     [['router', '--config', bad, '--nats', natsUrl], /model_list/],
     [['gateway', '--config', config, '--nats', natsUrl, '--host', '0.0.0.0'], /master_key/],
   ] as const) {
-    const { code, errors } = await run([...args]).closed
+    const env = { PENSTOCK_SECRET: 'of the tests, long enough' }
+    const { code, errors } = await run([...args], env).closed
     assert.match(errors, message)
     assert.equal(code, 78, errors)
   }

@@ -7,7 +7,7 @@ import { configurationExitCode } from './process/exit.ts'
 import { onOrphaned, refusalOf, runPart } from './run-part.ts'
 import { type FlagName, flags, parseSettings, type Settings } from './settings.ts'
 
-const upFlags: FlagName[] = ['config', 'nats', 'database', 'host', 'port', 'dataDir']
+const upFlags: FlagName[] = ['config', 'nats', 'database', 'redis', 'host', 'port', 'dataDir']
 
 const program = new Command('penstock')
   .description('An LLM gateway with durable queues in front of the GPUs')
@@ -29,6 +29,13 @@ addCommand(
   "bring the database's tables up to date",
   ['config', 'database'],
   runMigration,
+)
+
+addCommand(
+  'rebuild',
+  'hold all totals of spend against the ledger, report every difference and mend it',
+  ['config', 'database', 'dryRun'],
+  runRebuild,
 )
 
 await program.parseAsync()
@@ -75,4 +82,19 @@ async function runMigration(settings: Settings): Promise<void> {
   const log = createLogger('migrate')
   log.info({ applied }, applied.length === 0 ? 'the tables are up to date' : 'migrated')
   log.flush(() => process.exit(0))
+}
+
+/** Exits with 1 if there was a difference: there should never be one. */
+async function runRebuild(settings: Settings): Promise<void> {
+  onOrphaned(() => process.exit(1))
+  const { dryRun } = settings
+  const databaseUrl = await databaseOf(settings, process.env)
+  const { rebuild } = await import('@penstock/billing-service/money/rebuild')
+  const { differing, differences, ledger_entries, ledger_usd } = await rebuild(databaseUrl, dryRun)
+  const log = createLogger('rebuild')
+  for (const difference of differences) log.warn(difference, 'a total differs from the ledger')
+  const summary = { entries: ledger_entries, ledgerUsd: ledger_usd, differing }
+  if (differing === 0) log.info(summary, 'all totals are what the ledger says')
+  else log.warn(summary, dryRun ? 'totals differ; nothing was changed' : 'totals differed; mended')
+  log.flush(() => process.exit(differing === 0 ? 0 : 1))
 }

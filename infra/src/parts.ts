@@ -5,6 +5,7 @@ import { loadConfig, parseConfig } from '@penstock/shared/config/load'
 import { watchConfig } from '@penstock/shared/config/watch'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import type { Part } from './run-part.ts'
+import { secretVariable, serverSecret } from './server-secret.ts'
 import { type FlagName, missing, type Settings } from './settings.ts'
 
 export interface PartSpec {
@@ -29,14 +30,16 @@ const closeMarginMs = 2_000
 export const parts: Record<string, PartSpec> = {
   gateway: {
     summary: 'answer HTTP requests',
-    flags: ['config', 'nats', 'host', 'port'],
+    flags: ['config', 'nats', 'redis', 'host', 'port', 'dataDir'],
     async start(settings, context) {
       const { startGateway } = await import('@penstock/gateway/start-gateway')
       const loaded = await readConfig(settings, context)
-      const { host, port } = settings
+      const { redisUrl, host, port } = settings
       const { log } = context
       const natsUrl = natsOf(settings)
-      const part = await startGateway({ config: loaded.config, natsUrl, host, port, log })
+      const secret = await secretOf(settings, context)
+      const { config } = loaded
+      const part = await startGateway({ config, natsUrl, redisUrl, secret, host, port, log })
       return following(part, loaded, settings, context)
     },
   },
@@ -72,12 +75,31 @@ export const parts: Record<string, PartSpec> = {
   billing: {
     summary: 'write usage to the ledger and answer questions about it',
     flags: ['config', 'nats', 'database'],
-    async start(settings, { log, env }) {
-      const { startBilling } = await import('@penstock/billing-service/start-billing')
+    async start(settings, context) {
+      const { startBilling, settingsOf } = await import('@penstock/billing-service/start-billing')
+      const { log, env } = context
       const databaseUrl = await databaseOf(settings, env)
-      return startBilling({ natsUrl: natsOf(settings), databaseUrl, log })
+      const options = { natsUrl: natsOf(settings), databaseUrl, log }
+      if (settings.config === null) return startBilling(options)
+      const loaded = await readConfig(settings, context)
+      const { reload, close } = await startBilling({
+        ...options,
+        settings: settingsOf(loaded.config),
+      })
+      const part = { close, reload: (config: PenstockConfig) => reload(settingsOf(config)) }
+      return following(part, loaded, settings, context)
     },
   },
+}
+
+/** @throws UsageError */
+async function secretOf({ dataDir }: Settings, { env, log }: PartContext): Promise<string> {
+  const { secret, path } = await serverSecret(env, dataDir)
+  if (path !== null) {
+    const message = `API keys are hashed with the secret in ${path}`
+    log.warn(`${message}: other gateways need the same one (${secretVariable}).`)
+  }
+  return secret
 }
 
 /** @throws ConfigError, UsageError */

@@ -18,12 +18,14 @@ test('with nothing given it listens on loopback, on port 4000, with data in .pen
     config: null,
     natsUrl: null,
     databaseUrl: null,
+    redisUrl: null,
     host: '127.0.0.1',
     port: 4000,
     dataDir: resolve('.penstock'),
     backends: [],
     slots: null,
     drainMs: null,
+    dryRun: false,
   })
 })
 
@@ -80,9 +82,9 @@ test('a fault never repeats a password', () => {
   const secret = 'hunter2'
   const found = [
     ...faults({ database: `mysql://u:${secret}@h/d`, nats: `amqp://u:${secret}@h` }),
-    ...faults({}, { DATABASE_URL: `u:${secret}@h/d` }),
+    ...faults({}, { DATABASE_URL: `u:${secret}@h/d`, REDIS_URL: `http://:${secret}@h` }),
   ]
-  assert.equal(found.length, 3)
+  assert.equal(found.length, 4)
   assert.ok(!found.join().includes(secret))
 })
 

@@ -8,6 +8,7 @@ export interface Settings {
   config: string | null
   natsUrl: string | null
   databaseUrl: string | null
+  redisUrl: string | null
   host: string
   /** 0: any free one. */
   port: number
@@ -19,6 +20,8 @@ export interface Settings {
   slots: number | null
   /** How long running jobs may go on after a stop, in milliseconds; null: the part's default. */
   drainMs: number | null
+  /** Look and say, but change nothing. */
+  dryRun: boolean
 }
 
 interface Flag {
@@ -35,12 +38,14 @@ export type FlagName =
   | 'config'
   | 'nats'
   | 'database'
+  | 'redis'
   | 'host'
   | 'port'
   | 'dataDir'
   | 'backend'
   | 'slots'
   | 'drain'
+  | 'dryRun'
 
 export const flags: Record<FlagName, Flag> = {
   config: {
@@ -58,6 +63,11 @@ export const flags: Record<FlagName, Flag> = {
     meaning: 'the PostgreSQL database',
     variable: 'DATABASE_URL',
   },
+  redis: {
+    option: '--redis <url>',
+    meaning: 'the Redis that several gateways count the limits of keys in',
+    variable: 'REDIS_URL',
+  },
   host: { option: '--host <address>', meaning: 'where to listen', byDefault: '127.0.0.1' },
   port: {
     option: '--port <number>',
@@ -66,7 +76,7 @@ export const flags: Record<FlagName, Flag> = {
   },
   dataDir: {
     option: '--data-dir <directory>',
-    meaning: 'where the embedded servers and the logs are',
+    meaning: 'where the embedded servers, the logs and the secret of the keys are',
     variable: 'PENSTOCK_DATA_DIR',
     byDefault: '.penstock',
   },
@@ -87,6 +97,7 @@ export const flags: Record<FlagName, Flag> = {
     variable: 'PENSTOCK_DRAIN',
     byDefault: '7',
   },
+  dryRun: { option: '--dry-run', meaning: 'report only, change nothing' },
 }
 
 export class UsageError extends Error {
@@ -134,12 +145,18 @@ const settings = z.object({
   database: text
     .regex(/^postgres(ql)?:\/\//, 'must be a URL like postgres://user:password@host:5432/database')
     .optional(),
+  redis: text
+    .refine((value) => /^rediss?:\/\/[^/]/.test(value) && URL.canParse(value), {
+      error: 'must be a URL like redis://user:password@host:6379/0',
+    })
+    .optional(),
   host: text.default('127.0.0.1'),
   port: numberIn(0, 65_535).default(4000),
   dataDir: text.default('.penstock'),
   backend: z.preprocess(listOf, z.array(backend)).optional(),
   slots: numberIn(1, 10_000).optional(),
   drain: numberIn(0, 86_400).optional(),
+  dryRun: z.boolean().default(false),
 })
 
 /**
@@ -158,17 +175,19 @@ export function parseSettings(given: Record<string, unknown>, env: NodeJS.Proces
       parsed.error.issues.map(({ path, message }) => `${sourceOf(path[0], given)} ${message}`),
     )
   }
-  const { config, nats, database, host, port, dataDir, backend, slots, drain } = parsed.data
+  const { config, nats, database, redis, host, port, dataDir, backend, slots, drain } = parsed.data
   return {
     config: config === undefined ? null : resolve(config),
     natsUrl: nats ?? null,
     databaseUrl: database ?? null,
+    redisUrl: redis ?? null,
     host,
     port,
     dataDir: resolve(dataDir),
     backends: [...new Set(backend)],
     slots: slots ?? null,
     drainMs: drain === undefined ? null : drain * 1_000,
+    dryRun: parsed.data.dryRun,
   }
 }
 

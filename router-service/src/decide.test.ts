@@ -34,6 +34,7 @@ function question(history: AttemptRecord[] = [], more: Partial<Question> = {}): 
     group: 'a',
     waitsIn: history.at(-1)?.group ?? 'a',
     deadline: 1_000_000,
+    allowedGroups: null,
     local: false,
     tags: [],
     promptTokens: null,
@@ -79,6 +80,36 @@ describe('a fresh request', () => {
       queuedIn(decide(question([], { promptTokens: 100 }), fleet([small]), checked)),
       'a',
     )
+  })
+})
+
+describe('a request whose key may not use every group', () => {
+  const chain = {
+    ...policy,
+    numRetries: 0,
+    fallbacks: { a: ['b', 'c'] },
+    contextWindowFallbacks: { a: ['b'] },
+    enablePreCallChecks: true,
+  }
+  const c1 = deployment('c', 'c1')
+  const only = (...allowedGroups: string[]) => ({ allowedGroups })
+
+  test('falls back to those that it may use', () => {
+    assert.equal(queuedIn(decide(question([], only('c')), fleet([b1, c1]), chain)), 'c')
+    const history = [failed('a', 'a1', 'upstream_error')]
+    const state = fleet([a1, b1, c1])
+    assert.equal(queuedIn(decide(question(history, only('c')), state, chain)), 'c')
+    assert.equal(queuedIn(decide(question(history, only('b', 'c')), state, chain)), 'b')
+  })
+
+  test('rather waits or fails than to be served by another', () => {
+    assert.equal(queuedIn(decide(question([], only()), fleet([b1, c1]), chain)), 'a')
+    const history = [failed('a', 'a1', 'upstream_error')]
+    const state = fleet([a1, b1, c1])
+    assert.equal(queuedIn(decide(question(history, only()), state, chain)), 'upstream_error')
+    const tooLong = question([], { ...only('c'), promptTokens: 101 })
+    const small = deployment('a', 'a1', { maxInputTokens: 100 })
+    assert.equal(queuedIn(decide(tooLong, fleet([small, b1]), chain)), 'context_window_exceeded')
   })
 })
 

@@ -31,6 +31,8 @@ export interface Question {
   group: string
   waitsIn: string
   deadline: number
+  /** Those that its key may use: fallbacks lead nowhere else. Null: any. */
+  allowedGroups: readonly string[] | null
   local: boolean
   tags: readonly string[]
   promptTokens: number | null
@@ -64,8 +66,8 @@ function begin(question: Question, fleet: FleetState, policy: Policy): Decision 
 
   const tooLong = members.length > 0 && isTooLong(requirement, members)
   const chain = tooLong
-    ? (policy.contextWindowFallbacks[question.group] ?? [])
-    : fallbacksOf(question.group, policy)
+    ? permitted(question, policy.contextWindowFallbacks[question.group])
+    : permitted(question, fallbacksOf(question.group, policy))
   const next = firstServing(chain, new Set([waitsIn]), requirement, fleet)
   if (next !== null) {
     return queue(next, requirement, [`${waitsIn} cannot serve it now`, `fallback to ${next}`])
@@ -166,11 +168,20 @@ function firstServing(
   return chain.find((group) => !visited.has(group) && serves(group)) ?? null
 }
 
-function chainAfter({ group }: Question, last: AttemptRecord, policy: Policy): readonly string[] {
+function chainAfter(question: Question, last: AttemptRecord, policy: Policy): readonly string[] {
+  const { group } = question
   const { code } = last.error
-  if (code === 'context_window_exceeded') return policy.contextWindowFallbacks[group] ?? []
-  if (code === 'content_policy_violation') return policy.contentPolicyFallbacks[group] ?? []
-  return errorKinds[code].retry === 'no' ? [] : fallbacksOf(group, policy)
+  if (code === 'context_window_exceeded') {
+    return permitted(question, policy.contextWindowFallbacks[group])
+  }
+  if (code === 'content_policy_violation') {
+    return permitted(question, policy.contentPolicyFallbacks[group])
+  }
+  return errorKinds[code].retry === 'no' ? [] : permitted(question, fallbacksOf(group, policy))
+}
+
+function permitted({ allowedGroups }: Question, chain: readonly string[] = []): readonly string[] {
+  return allowedGroups === null ? chain : chain.filter((group) => allowedGroups.includes(group))
 }
 
 function fallbacksOf(group: string, policy: Policy): readonly string[] {

@@ -20,6 +20,7 @@ const message = encodeEnvelope(
       tags: [],
       sessionId: null,
       storePrompts: false,
+      allowedGroups: null,
       body: { kind: 'inline' },
       history: [],
     },

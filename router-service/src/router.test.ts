@@ -29,7 +29,14 @@ function messageOf(attempts: number): JsMsg {
     ...{ requestedModel: 'm', model: 'm', group: 'm', gatewayId: 'g1', replyTo: 'x' },
     ...{ receivedAt: 0, deadline: Number.MAX_SAFE_INTEGER, waitsIn: 'm', rank: 0, sharer: 's' },
     ...{ weight: 1, local: false, maxQueueWaitMs: null, promptTokens: 1, maxTokens: null },
-    ...{ prefixes: [], tags: [], sessionId: null, storePrompts: false, body: { kind: 'inline' } },
+    ...{
+      prefixes: [],
+      tags: [],
+      sessionId: null,
+      storePrompts: false,
+      allowedGroups: null,
+      body: { kind: 'inline' },
+    },
     history: Array.from({ length: attempts }, () => failed),
     caller: { keyId: null, userId: null, teamId: null, endUser: null },
   }

@@ -91,6 +91,7 @@ function request(): RequestEnvelope {
     tags: [],
     sessionId: null,
     storePrompts: false,
+    allowedGroups: null,
     body: { kind: 'inline' },
     history: [],
   }

@@ -1,7 +1,10 @@
 // `npm run bench`: measures Penstock, its upstream without it, and another gateway, in one run on this
 // machine. Exits with 1 when an answer was wrong or the ledger is; how fast it was decides nothing.
 import { writeFile } from 'node:fs/promises'
+import { measureAdmission } from './admission.ts'
 import { runBench } from './bench.ts'
+import { measureLedgerRate } from './ledger-rate.ts'
+import { measureMillion } from './million.ts'
 import { parseOptions, usage } from './options.ts'
 import { reportOf } from './report.ts'
 import { failuresOf } from './results.ts'
@@ -34,6 +37,15 @@ async function main(): Promise<number> {
     console.log(`\n${reportOf(results)}`)
     console.log("\nThe router's decisions, without any server:")
     await import('./decide.ts')
+    if (options.gateways.penstock) {
+      console.log('\nWhat keys add to a request at one connection:')
+      console.log((await measureAdmission(stop.signal)).join('\n'))
+      console.log(`\n${await measureLedgerRate()}`)
+    }
+    if (options.plan.name === 'full' && options.gateways.penstock) {
+      console.log('\nQuestions about a ledger of a million rows:')
+      console.log((await measureMillion(stop.signal)).join('\n'))
+    }
     if (options.out !== null) await writeFile(options.out, `${JSON.stringify(results, null, 2)}\n`)
     return failuresOf(results).length === 0 ? 0 : 1
   } catch (error) {

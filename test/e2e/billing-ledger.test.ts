@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { databaseErrorCode } from '@penstock/billing-service/database-error'
 import { migrate } from '@penstock/billing-service/migrate'
+import { migrations } from '@penstock/billing-service/migrations/table'
 import { recordUsage } from '@penstock/billing-service/record-usage'
 import { storeUsage } from '@penstock/billing-service/store-usage'
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
@@ -32,7 +33,7 @@ const encode = (events: unknown) => Buffer.from(JSON.stringify(events))
 test('processes that migrate at the same time apply each migration once between them', async () => {
   const { url, close } = await databases.create({ migrated: false })
   const applied = await Promise.all([migrate(url), migrate(url), migrate(url), migrate(url)])
-  assert.deepEqual(applied.flat(), ['2026-01-request-log-and-ledger'])
+  assert.deepEqual(applied.flat(), Object.keys(migrations))
   assert.deepEqual(await migrate(url), [])
   await close()
 })
@@ -54,7 +55,7 @@ test('an event that is recorded five times stands in the books once', async () =
   const event = usageEventOf({ usage: tokens(1_000, 200) })
   assert.partialDeepStrictEqual(await recordUsage(db, [event]), { recorded: 1, duplicates: 0 })
   for (let again = 0; again < 4; again++) {
-    assert.deepEqual(await recordUsage(db, [event]), { recorded: 0, duplicates: 1, entries: [] })
+    assert.partialDeepStrictEqual(await recordUsage(db, [event]), { recorded: 0, duplicates: 1 })
   }
   const cost = 4_500_000_000n
   assert.deepEqual(await books(db), { entries: 1, amount: cost, logged: 1, log_amount: cost })

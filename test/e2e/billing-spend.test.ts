@@ -24,10 +24,11 @@ async function databaseWith(events: UsageEvent[]): Promise<TestDatabase> {
 }
 
 const nobody = usageEventOf().caller
+const actor = { role: 'master', keyId: 'master', userId: null, teamId: null }
 const at = (iso: string) => Date.parse(iso)
 
 async function page({ db }: TestDatabase, query: Record<string, unknown>) {
-  const answer = await spendLogs(db, spendLogsQuery.parse(query))
+  const answer = await spendLogs(db, spendLogsQuery.parse({ actor, ...query }))
   return spendLogsPage.parse(JSON.parse(JSON.stringify(answer)))
 }
 

@@ -22,6 +22,7 @@ async function databaseWith(events: UsageEvent[]) {
 }
 
 const nobody = usageEventOf().caller
+const actor = { role: 'master' as const, keyId: 'master', userId: null, teamId: null }
 const at = (iso: string) => Date.parse(iso)
 
 test('the summary adds up days, users, models and keys, exactly', async () => {
@@ -43,7 +44,7 @@ test('the summary adds up days, users, models and keys, exactly', async () => {
     event('d', '2026-05-03T00:00:00Z', 'u2', 'm1', 'k1'),
     event('e', '2026-05-04T00:00:00Z', 'u2', 'm1', 'k1'),
   ])
-  const range = { start_date: '2026-05-01', end_date: '2026-05-03' }
+  const range = { actor, start_date: '2026-05-01', end_date: '2026-05-03' }
   const first = {
     startTime: '2026-05-01',
     spend: 0.3,
@@ -86,7 +87,7 @@ test('a long summary continues where it stopped, and no day is missing', async (
   let spend = 0
   let start: string | null = '2026-01-01'
   for (let answers = 0; start !== null && answers < 10; answers++) {
-    const question = { start_date: start, end_date: '2026-03-31' }
+    const question = { actor, start_date: start, end_date: '2026-03-31' }
     const { days: some, nextStart } = await spendSummary(database.db, question)
     days.push(...some.map((day) => day.startTime))
     for (const day of some) spend += day.spend
@@ -102,7 +103,7 @@ test('a summary of too much is refused', async () => {
   const database = await databaseWith([])
   const refused = { code: 'invalid_request' }
   const ask = (start_date: string, end_date: string) =>
-    spendSummary(database.db, { start_date, end_date })
+    spendSummary(database.db, { actor, start_date, end_date })
   await assert.rejects(ask('2026-01-02', '2026-01-01'), refused)
   await assert.rejects(ask('2025-01-01', '2026-01-02'), refused)
   await assert.rejects(ask('0001-01-01', '9999-12-31'), refused)

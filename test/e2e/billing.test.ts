@@ -217,23 +217,24 @@ test('questions about spend are answered over the bus, and faults come back as s
   await publish(eventsOf(3))
   await recorder.until('the entries', (lines) => handled(lines) === 3)
   const { spendLogs, spendSummary } = channels
-  const logs = await ask(bus, spendLogs, spendLogs.subject(), { limit: 2 }, 10_000)
+  const actor = { role: 'master' as const, keyId: 'master', userId: null, teamId: null }
+  const logs = await ask(bus, spendLogs, spendLogs.subject(), { actor, limit: 2 }, 10_000)
   assert.deepEqual(
     logs.rows.map((row) => row.request_id),
     ['req-2', 'req-1'],
   )
-  const range = { start_date: '2026-05-20', end_date: '2026-05-20' }
+  const range = { actor, start_date: '2026-05-20', end_date: '2026-05-20' }
   const summary = await ask(bus, spendSummary, spendSummary.subject(), range, 10_000)
   assert.equal(summary.days[0]?.spend, 0.0007575)
 
   const refused = { code: 'invalid_request' }
-  const odd = { cursor: 'none of ours' }
+  const odd = { actor, cursor: 'none of ours' }
   await assert.rejects(ask(bus, spendLogs, spendLogs.subject(), odd, 10_000), refused)
-  const unfit = { api_key: 'a\0b' }
+  const unfit = { actor, api_key: 'a\0b' }
   await assert.rejects(ask(bus, spendLogs, spendLogs.subject(), unfit, 10_000), refused)
 
   await databases.stop()
-  const away = ask(bus, spendLogs, spendLogs.subject(), {}, 20_000)
+  const away = ask(bus, spendLogs, spendLogs.subject(), { actor }, 20_000)
   await assert.rejects(away, { code: 'service_unavailable' })
   await databases.restart()
   await billing.close()

@@ -10,7 +10,7 @@ import { eventually } from '../harness/eventually.ts'
 import { untilWaiting } from '../harness/queue-report.ts'
 import { type Relay, startRelay } from '../harness/relay.ts'
 import { type Servers, silent, startServers } from '../harness/servers.ts'
-import { type Stack, startStack } from '../harness/stack.ts'
+import { type Stack, startStack, testSecret } from '../harness/stack.ts'
 
 const path = '/v1/chat/completions'
 const body = { model: 'narrow', messages: [{ role: 'user', content: 'hello there' }] }
@@ -35,7 +35,8 @@ before(async () => {
   relay = await startRelay(servers.natsUrl)
   const { config } = stack
   const natsUrl = relay.url
-  gateway = await startGateway({ config, natsUrl, host: '127.0.0.1', port: 0, log: silent })
+  const place = { host: '127.0.0.1', port: 0, secret: testSecret }
+  gateway = await startGateway({ config, natsUrl, ...place, log: silent })
   client = createClient(gateway.url, null, limitMs)
   await eventually('readiness', async () => {
     return (await client.get('/health/readiness')).status === 200

@@ -8,7 +8,7 @@ import { parseConfig } from '@penstock/shared/config/load'
 import { completionOf, errorOf, requestIdOf } from '../harness/answers.ts'
 import { eventually } from '../harness/eventually.ts'
 import { type Servers, silent, startServers } from '../harness/servers.ts'
-import { type ServiceName, type Stack, startStack } from '../harness/stack.ts'
+import { type ServiceName, type Stack, startStack, testSecret } from '../harness/stack.ts'
 
 const model = { model_name: 'lorem', litellm_params: { model: 'sim/lorem' } }
 
@@ -127,7 +127,7 @@ test('an open gateway listens on loopback only', async () => {
   const { config } = parseConfig(JSON.stringify({ model_list: [model] }), {})
   for (const host of ['0.0.0.0', '::', '192.0.2.1']) {
     await assert.rejects(
-      startGateway({ config, natsUrl, host, port: 0, log: silent }),
+      startGateway({ config, natsUrl, secret: testSecret, host, port: 0, log: silent }),
       (error) => error instanceof ConfigError && /master_key/.test(error.message),
     )
   }
@@ -135,7 +135,8 @@ test('an open gateway listens on loopback only', async () => {
 
 test('with a master key a gateway may listen everywhere', async () => {
   const { natsUrl } = servers
-  const options = { config: stack.config, natsUrl, host: '0.0.0.0', port: 0, log: silent }
+  const place = { host: '0.0.0.0', port: 0, secret: testSecret }
+  const options = { config: stack.config, natsUrl, ...place, log: silent }
   const gateway = await startGateway(options)
   const response = await fetch(`${gateway.url}/health/liveliness`)
   assert.equal(response.status, 200)

@@ -1,6 +1,6 @@
 // `npm start` from the outside: it starts with nothing, answers, stops whole and finds its data again.
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -69,6 +69,9 @@ test('it starts with nothing, stops at Ctrl-C with 0, and a second start finds i
   assert.match(first.output(), /curl http:\S+\/v1\/chat\/completions .*"model":"sim\/lorem"/)
   const before = await ask(client)
   await recorded(client, [before])
+  // Keys are known by a secret of the data directory, which has to be the same the next time.
+  const key = 'sk-of-the-first-start'
+  assert.equal((await client.post('/key/generate', { key })).status, 200)
   await client.close()
 
   first.signalGroup('SIGINT')
@@ -80,6 +83,8 @@ test('it starts with nothing, stops at Ctrl-C with 0, and a second start finds i
   client = await second.ready()
   const now = await ask(client)
   await recorded(client, [before, now])
+  assert.equal((await client.get(`/key/info?key=${key}`)).status, 200)
+  assert.equal((await stat(join(folder, 'twice', 'secret'))).mode & 0o777, 0o600)
   await client.close()
   second.signalGroup('SIGINT')
   assert.equal((await second.exited).code, 0)

@@ -12,7 +12,7 @@ import { type Client, createClient } from '../harness/client.ts'
 import { eventually } from '../harness/eventually.ts'
 import { untilQueue } from '../harness/queue-report.ts'
 import { type Servers, startServers } from '../harness/servers.ts'
-import { untilReady } from '../harness/stack.ts'
+import { testSecret, untilReady } from '../harness/stack.ts'
 
 const messages = [{ role: 'user', content: 'hello there' }]
 const masterKey = 'sk-1234'
@@ -41,7 +41,8 @@ before(async () => {
   openai = await startFakeOpenAi()
   edited = JSON.stringify(configWith())
   await write(edited)
-  const env = { NATS_URL: servers.natsUrl, DATABASE_URL: servers.databaseUrl }
+  const { natsUrl: NATS_URL, databaseUrl: DATABASE_URL } = servers
+  const env = { NATS_URL, DATABASE_URL, PENSTOCK_SECRET: testSecret }
   const start = (part: string, ...flags: string[]) =>
     startPart([part, '--config', configFile, ...flags], env)
   // Not the address that counts as loopback: what it takes for the network is one all the same.

@@ -12,7 +12,7 @@ import { type Client, createClient } from './client.ts'
 import { createQueues, type Queues } from './queues.ts'
 import { type Servers, silent } from './servers.ts'
 import { createSpend, type Spend } from './spend.ts'
-import { type ServiceName, untilReady } from './stack.ts'
+import { type ServiceName, testSecret, untilReady } from './stack.ts'
 
 export interface ServiceProcess {
   service: ServiceName
@@ -71,6 +71,7 @@ export async function startProcesses(options: ProcessesOptions): Promise<Process
     ...options.env,
     NATS_URL: servers.natsUrl,
     DATABASE_URL: servers.databaseUrl,
+    PENSTOCK_SECRET: testSecret,
   }
   const running = new Map<ServiceProcess, ChildProcess>()
   const clients: Client[] = []

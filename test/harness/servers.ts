@@ -1,5 +1,6 @@
-// The real NATS and the real PostgreSQL of one test file, in a directory of their own, migrated; each
-// can be stopped and started again on its port. `close` leaves nothing behind.
+// The real NATS and the real PostgreSQL of one test file, and Redis where it asks for one, in a
+// directory of their own, migrated; each can be stopped and started again on its port. `close` leaves
+// nothing behind.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,6 +8,7 @@ import { type Database, openDatabase } from '@penstock/billing-service/database'
 import { migrate } from '@penstock/billing-service/migrate'
 import { type EmbeddedServer, startNats } from '@penstock/infra/servers/nats'
 import { startPostgres } from '@penstock/infra/servers/postgres'
+import { startRedis } from '@penstock/infra/servers/redis'
 import type { Kysely } from 'kysely'
 import pino from 'pino'
 
@@ -27,6 +29,8 @@ export interface Servers {
   databaseUrl: string
   nats: TestServer
   postgres: TestServer
+  /** Null unless it was asked for. */
+  redis: (TestServer & { url: string }) | null
   /** The test's own way into the database. */
   db: Kysely<Database>
   close(): Promise<void>
@@ -35,12 +39,13 @@ export interface Servers {
 type Start = typeof startNats
 
 /** Takes about two seconds: once per test file. */
-export async function startServers(): Promise<Servers> {
+export async function startServers({ redis: withRedis = false } = {}): Promise<Servers> {
   const directory = await mkdtemp(join(tmpdir(), 'penstock-e2e-'))
   const dataDir = join(directory, 'data')
-  const [nats, postgres] = await Promise.all([
+  const [nats, postgres, redis] = await Promise.all([
     restartable(startNats, dataDir),
     restartable(startPostgres, dataDir),
+    withRedis ? restartable(startRedis, dataDir) : null,
   ])
   await migrate(postgres.url)
   const db = openDatabase({ databaseUrl: postgres.url, max: 4, statementTimeoutMs: 20_000 })
@@ -50,16 +55,20 @@ export async function startServers(): Promise<Servers> {
     databaseUrl: postgres.url,
     nats,
     postgres,
+    redis,
     db,
     async close() {
       await db.destroy()
-      await Promise.all([nats.stop(), postgres.stop()])
+      await Promise.all([nats.stop(), postgres.stop(), redis?.stop()])
       await rm(directory, { recursive: true, force: true })
     },
   }
 }
 
-async function restartable(start: Start, dataDir: string): Promise<TestServer & { url: string }> {
+export async function restartable(
+  start: Start,
+  dataDir: string,
+): Promise<TestServer & { url: string }> {
   let running: EmbeddedServer | null = await start({ dataDir, log: silent })
   const { url, port } = running
   return {

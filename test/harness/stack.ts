@@ -1,6 +1,6 @@
 // All of Penstock in this process, on the real servers of a test file: its services as production
 // starts them, each of which can be stopped and started. `close` leaves nothing running.
-import { startBilling } from '@penstock/billing-service/start-billing'
+import { settingsOf, startBilling } from '@penstock/billing-service/start-billing'
 import { startGateway } from '@penstock/gateway/start-gateway'
 import { startRouter } from '@penstock/router-service/start-router'
 import { connectBus } from '@penstock/shared/bus/connect'
@@ -47,6 +47,9 @@ export interface Stack {
   close(): Promise<void>
 }
 
+/** What every gateway of the tests hashes keys with. */
+export const testSecret = 'the secret of the tests'
+
 /** In the order in which they are stopped. */
 const services: readonly ServiceName[] = ['gateway', 'router', 'worker', 'billing']
 
@@ -68,13 +71,15 @@ export async function startStack(options: StackOptions): Promise<Stack> {
 
   const starters: Record<ServiceName, (log: Logger) => Promise<{ close(): Promise<void> }>> = {
     async gateway(log) {
-      const gateway = await startGateway({ config, natsUrl, host: '127.0.0.1', port: 0, log })
+      const redisUrl = servers.redis?.url ?? null
+      const options = { config, natsUrl, redisUrl, secret: testSecret, port: 0, log }
+      const gateway = await startGateway({ ...options, host: '127.0.0.1' })
       urls.push(gateway.url)
       return gateway
     },
     router: (log) => startRouter({ config, natsUrl, log }),
     worker: (log) => startWorkers({ config, natsUrl, log, env }),
-    billing: (log) => startBilling({ natsUrl, databaseUrl, log }),
+    billing: (log) => startBilling({ natsUrl, databaseUrl, log, settings: settingsOf(config) }),
   }
   const start = async (service: ServiceName) => {
     running[service].push(await starters[service](loggerOf(service)))

@@ -1,6 +1,8 @@
 // A deployment with its provider found: what a pool serves and what a heartbeat says of it.
+import type { BudgetSettings } from '@penstock/shared/config/config'
 import type { Deployment } from '@penstock/shared/config/deployment'
 import type { DeploymentInfo } from '@penstock/shared/contracts/fleet'
+import { lookUpPrices } from '@penstock/shared/pricing/price-table'
 import type { ProviderEntry } from './providers/provider.ts'
 import { resolveProvider } from './providers/resolve.ts'
 
@@ -19,9 +21,12 @@ export function resolveDeployment(
   deployment: Deployment,
   env: NodeJS.ProcessEnv,
 ): ResolvedDeployment {
-  const { entry, prefix, model, apiBase, apiKey, locality } = resolveProvider(deployment, env)
+  const { entry, prefix, model, apiBase, apiKey, defaults, locality } = resolveProvider(
+    deployment,
+    env,
+  )
   return {
-    deployment: { ...deployment, apiBase, apiKey },
+    deployment: { ...deployment, apiBase, apiKey, defaults },
     entry,
     prefix,
     model,
@@ -38,7 +43,7 @@ export function resolveDeployment(
       tags: deployment.tags,
       locality,
       maxInputTokens: deployment.maxInputTokens,
-      maxOutputTokens: deployment.maxOutputTokens,
+      maxOutputTokens: deployment.maxOutputTokens ?? configuredLimit(deployment),
       inputCostPerToken: deployment.prices?.inputCostPerToken ?? null,
       outputCostPerToken: deployment.prices?.outputCostPerToken ?? null,
       cooldownMs: deployment.cooldownMs,
@@ -46,10 +51,42 @@ export function resolveDeployment(
       priceRef:
         entry.pricesAs === undefined
           ? null
-          : { provider: entry.pricesAs, model: deployment.baseModel ?? model },
+          : { provider: entry.pricesAs, model: pricedModel(deployment, entry) ?? model },
       prices: deployment.prices,
     },
   }
+}
+
+/**
+ * The deployment with the stand-in prices that it is announced and billed at, where the settings want
+ * them and nothing else names a price. A wildcard's models are not known before they are asked for.
+ */
+export function withDefaultPrices(
+  target: ResolvedDeployment,
+  { unknownPrice, defaultPrices }: BudgetSettings,
+): ResolvedDeployment {
+  const { info } = target
+  const isWanted = unknownPrice === 'default' && info.prices === null && !info.group.includes('*')
+  if (!isWanted || defaultPrices === null || isListed(info)) return target
+  return { ...target, info: { ...info, prices: defaultPrices } }
+}
+
+function isListed({ priceRef }: DeploymentInfo): boolean {
+  return (
+    priceRef !== null && lookUpPrices({ ...priceRef, at: Date.now(), promptTokens: 0 }) !== null
+  )
+}
+
+/** `max_tokens` in `litellm_params`: what a request that asks for none gets. */
+function configuredLimit({ defaults }: Deployment): number | null {
+  const limit = defaults.max_completion_tokens ?? defaults.max_tokens
+  return typeof limit === 'number' && Number.isInteger(limit) ? limit : null
+}
+
+/** LiteLLM's `base_model` has the provider's prefix (`azure/gpt-4o`), a price list has not. */
+function pricedModel({ baseModel }: Deployment, { prefixes }: ProviderEntry): string | null {
+  const prefix = prefixes.find((name) => baseModel?.startsWith(`${name}/`))
+  return prefix === undefined ? baseModel : (baseModel?.slice(prefix.length + 1) ?? null)
 }
 
 /** Heartbeats and the ledger are read by many. */

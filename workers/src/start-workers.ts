@@ -17,7 +17,11 @@ import { startBackends } from './backends.ts'
 import { startPool } from './pool.ts'
 import { createPools } from './pools.ts'
 import { closeHttp } from './providers/http.ts'
-import { type ResolvedDeployment, resolveDeployment } from './resolved-deployment.ts'
+import {
+  type ResolvedDeployment,
+  resolveDeployment,
+  withDefaultPrices,
+} from './resolved-deployment.ts'
 import type { WorkerContext } from './run-job.ts'
 import { createRunningJobs } from './running-jobs.ts'
 import { createUsagePublisher } from './usage-publisher.ts'
@@ -41,6 +45,7 @@ const retryMs = 2_000
 export async function startWorkers(options: WorkersOptions) {
   const { config, log, env = process.env, slots = null, drainMs = 7_000 } = options
   let configured = resolveAll(config, env, log)
+  let { budgets } = config.penstock
   const workerId = randomUUID()
   const bus = await connectBus({ natsUrl: options.natsUrl, name: `worker ${workerId}`, log })
   const tracing = await startTracing('worker')
@@ -78,7 +83,10 @@ export async function startWorkers(options: WorkersOptions) {
       aliases: backends.aliases(),
     })
   const pools = createPools({ start: (target) => startPool(ctx, target), announce })
-  const serve = () => pools.apply([...configured, ...backends.targets()])
+  const serve = () => {
+    const targets = [...configured, ...backends.targets()]
+    return pools.apply(targets.map((target) => withDefaultPrices(target, budgets)))
+  }
   /** Until it is done, or told to stop. */
   async function serveChanged(): Promise<void> {
     while (!signal.aborted) {
@@ -104,6 +112,7 @@ export async function startWorkers(options: WorkersOptions) {
     /** Another config from now on; jobs under way keep theirs. */
     reload(changed: PenstockConfig) {
       configured = resolveAll(changed, env, log)
+      budgets = changed.penstock.budgets
       ctx.streamTimeoutMs = changed.router.streamTimeoutMs
       return serveChanged()
     },

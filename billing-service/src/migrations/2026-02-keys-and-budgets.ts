@@ -28,6 +28,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       soft_budget numeric(38, 0),
       max_tokens_budget bigint,
       budget_duration text,
+      budget_timezone text,
       rpm_limit bigint,
       tpm_limit bigint,
       max_parallel_requests integer,
@@ -56,6 +57,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       team_id text collate "C" primary key,
       team_alias text,
       organization_id text,
+      aliases jsonb not null default '{}',
       ${limits}
     )`.execute(db)
   await sql`
@@ -66,6 +68,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       user_role text not null default 'internal_user',
       ${limits}
     )`.execute(db)
+  await sql`create unique index app_user_email on app_user (lower(user_email))`.execute(db)
   await sql`
     create table team_member (
       team_id text collate "C" not null references team on delete cascade,

@@ -10,7 +10,8 @@ function ask(problems: string[]): { status: number; body: unknown } {
     bus: { connected: true },
     services: { living: () => [{ problems: [] }] },
     fleet: { deployments: new Map([['d', {}]]) },
-    dispatcher: { problems: () => problems },
+    dispatcher: { problems: () => problems.filter((one) => one.startsWith('nats')) },
+    admission: { problems: () => problems.filter((one) => one.startsWith('redis')) },
   }
   const answer = { status: 0, body: {} }
   const res = {
@@ -36,4 +37,10 @@ test('a queue that does not store is named and makes the gateway unready', () =>
     db: 'connected',
     problems: ['nats: the request queue does not store requests'],
   })
+})
+
+test('so does a Redis that limits cannot be counted without', () => {
+  const { status, body } = ask(['redis: connect ECONNREFUSED'])
+  assert.equal(status, 503)
+  assert.partialDeepStrictEqual(body, { problems: ['redis: connect ECONNREFUSED'] })
 })

@@ -20,9 +20,9 @@ export function readiness(gateway: Gateway): RequestHandler {
 }
 
 /** Everything that would make a request fail right now, each as `dependency: reason`. */
-function problemsOf({ bus, services, fleet, dispatcher }: Gateway): string[] {
+function problemsOf({ bus, services, fleet, dispatcher, admission }: Gateway): string[] {
   if (!bus.connected) return ['nats: disconnected']
-  const problems = dispatcher.problems()
+  const problems = [...dispatcher.problems(), ...admission.problems()]
   for (const service of ['router', 'worker', 'billing'] as const) {
     const living = services.living(service)
     if (living.length === 0) problems.push(`${service}: no instance is running`)
@@ -37,8 +37,8 @@ function problemsOf({ bus, services, fleet, dispatcher }: Gateway): string[] {
 }
 
 export function health(gateway: Gateway): RequestHandler {
-  return (req, res) => {
-    gateway.authenticate(req)
+  return async (req, res) => {
+    await gateway.authenticate(req)
     const { config, fleet } = gateway
     const healthy = [...fleet.deployments.values()].map((one) => ({
       model: one.model,

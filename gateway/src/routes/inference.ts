@@ -1,8 +1,7 @@
 // The routes that ask a model: read, validate, dispatch, write. What differs between chat,
 // completions and embeddings is a schema each; the way is the same.
 
-import { resolveAlias, resolveGroup } from '@penstock/shared/config/resolve-group'
-import { PenstockError, toErrorInfo } from '@penstock/shared/contracts/errors'
+import { toErrorInfo } from '@penstock/shared/contracts/errors'
 import type { Operation } from '@penstock/shared/contracts/request'
 import { timeOrderedId } from '@penstock/shared/ids'
 import {
@@ -13,14 +12,15 @@ import {
 } from '@penstock/shared/telemetry/trace'
 import type { Request, RequestHandler, Response } from 'express'
 import type { z } from 'zod'
+import { type ResolvedModel, resolveModel } from '../access/model-access.ts'
+import type { Admitted } from '../admission/admission.ts'
 import { answerTo, writeError } from '../answer.ts'
 import type { Identity } from '../auth.ts'
-import { endUserOf, sessionOf, tagsOf } from '../client-texts.ts'
+import { endUserOf, sessionOf, tagsWith } from '../client-texts.ts'
 import type { Gateway } from '../gateway.ts'
 import { parseJson, readBody } from '../read-body.ts'
 import { type RoutingFacts, routingFacts } from '../routing-facts.ts'
 import { type KnownFields, parseRequest } from '../schemas.ts'
-import { knownGroups } from './models.ts'
 
 export function inferenceRoute<S extends z.ZodType<KnownFields>>(
   gateway: Gateway,
@@ -29,10 +29,13 @@ export function inferenceRoute<S extends z.ZodType<KnownFields>>(
 ): RequestHandler {
   return async (req, res) => {
     const receivedAt = Date.now()
-    const identity = gateway.authenticate(req)
+    const known = gateway.authenticate(req)
+    // A remembered key, as nearly all are, costs not even a turn of the event loop.
+    const identity = known instanceof Promise ? await known : known
     const body = await readBody(req)
     const request = parseRequest(schema, parseJson(body))
-    const group = groupFor(gateway, request.model)
+    const resolved = resolveModel(gateway, identity, request.model)
+    const { group } = resolved
     const facts = routingFacts(req, request, identity, gateway.config)
     const session = sessionOf(request)
     // Only a request that belongs to a session asks the store whether the session is marked.
@@ -40,30 +43,66 @@ export function inferenceRoute<S extends z.ZodType<KnownFields>>(
       const isGroupLocal = gateway.config.penstock.modelGroups[group]?.data === 'local'
       facts.local = await gateway.localSessions.hold(session, facts.local || isGroupLocal)
     }
+    const id = timeOrderedId()
+    const { requestTimeoutMs: timeoutMs } = gateway.config
+    const asked = { id, req, res, receivedAt, timeoutMs, identity, request, resolved, body, facts }
+    const pass = admit(gateway, operation, asked)
+    const admitted = pass instanceof Promise ? await pass : pass
     // Its client left meanwhile: that is announced once, and nobody listened.
     if (res.closed) {
+      admitted.settled({ kind: 'unsent' })
       const { correlationId } = res.locals
       gateway.log.info({ correlationId, group, operation, status: 499 }, 'client left')
       return
     }
-    ask(gateway, operation, { req, res, receivedAt, identity, request, group, body, facts })
+    ask(gateway, operation, asked, admitted)
   }
 }
 
 interface Asked {
+  id: string
   req: Request
   res: Response
   receivedAt: number
+  timeoutMs: number
   identity: Identity
   request: KnownFields
-  group: string
+  resolved: ResolvedModel
   body: Buffer
   facts: RoutingFacts
 }
 
-function ask(gateway: Gateway, operation: Operation, asked: Asked): void {
-  const { req, res, receivedAt, request, group, body, facts } = asked
-  const id = timeOrderedId()
+/** Only a key with limits in Redis or with a budget has to wait. */
+function admit(gateway: Gateway, operation: Operation, asked: Asked): Admitted | Promise<Admitted> {
+  const { id: requestId, res, identity, request, resolved, body, receivedAt, timeoutMs } = asked
+  const refused = (cause: unknown): never => {
+    const { code: outcome } = toErrorInfo(cause)
+    const seconds = (Date.now() - receivedAt) / 1000
+    gateway.metrics.answered({ operation, group: resolved.group, outcome }, seconds)
+    throw cause
+  }
+  try {
+    const pass = gateway.admission.admit({
+      requestId,
+      facts: identity.facts,
+      operation,
+      ...resolved,
+      request,
+      bodyBytes: body.length,
+      promptTokens: asked.facts.promptTokens,
+      receivedAt,
+      timeoutMs,
+      onHeader: (name, value) => res.setHeader(name, value),
+    })
+    return pass instanceof Promise ? pass.catch(refused) : pass
+  } catch (cause) {
+    return refused(cause)
+  }
+}
+
+function ask(gateway: Gateway, operation: Operation, asked: Asked, admitted: Admitted): void {
+  const { id, req, res, receivedAt, timeoutMs, identity, request, resolved, body, facts } = asked
+  const { group } = resolved
   const { correlationId } = res.locals
   // Nothing streams embeddings, whatever the client asks.
   const stream = request.stream === true && operation !== 'embedding'
@@ -86,14 +125,16 @@ function ask(gateway: Gateway, operation: Operation, asked: Asked): void {
     stream,
     receivedAt,
     cancel: () => cancel(),
-    headers: () => [],
+    headers: (head, end) => admitted.headers(head, end),
     onFirstBytes() {
       const seconds = (Date.now() - receivedAt) / 1000
       if (stream) gateway.metrics.firstToken({ operation, group, outcome: 'ok' }, seconds)
     },
-    onFinish(status, error) {
+    onFinish(status, error, end) {
       if (finished) return
       finished = true
+      if (error !== null) admitted.settled({ kind: 'failed', error })
+      else if (end !== null) admitted.settled({ kind: 'answered', end })
       const ms = Date.now() - receivedAt
       const outcome = error === null ? 'ok' : error.code
       gateway.metrics.answered({ operation, group, outcome }, ms / 1000)
@@ -114,15 +155,15 @@ function ask(gateway: Gateway, operation: Operation, asked: Asked): void {
       stream,
       includeUsage: request.stream_options?.include_usage === true,
       requestedModel: request.model,
-      model: resolveAlias(request.model, gateway.config.router.modelGroupAlias),
-      group,
+      ...resolved,
+      allowedGroups: admitted.allowedGroups,
       receivedAt,
-      timeoutMs: gateway.config.requestTimeoutMs,
-      caller: { ...asked.identity.caller, endUser: endUserOf(request) },
+      timeoutMs,
+      caller: { ...identity.caller, endUser: endUserOf(request) },
       ...facts,
-      tags: tagsOf(request),
+      tags: tagsWith(identity.facts?.tags ?? [], request),
       sessionId: sessionOf(request),
-      storePrompts: gateway.config.penstock.storePrompts,
+      storePrompts: identity.facts?.storePrompts ?? gateway.config.penstock.storePrompts,
     },
     body,
     sink,
@@ -132,6 +173,7 @@ function ask(gateway: Gateway, operation: Operation, asked: Asked): void {
     if (finished) return
     cancel()
     finished = true
+    admitted.settled({ kind: 'left' })
     const ms = Date.now() - receivedAt
     const line = { requestId: id, correlationId, group, operation, stream, status: 499, ms }
     const outcome = 'client_closed_request'
@@ -139,14 +181,6 @@ function ask(gateway: Gateway, operation: Operation, asked: Asked): void {
     gateway.log.info(line, 'client left')
     span?.setStatus({ code: SpanStatusCode.ERROR, message: 'client_closed_request' }).end()
   })
-}
-
-function groupFor(gateway: Gateway, model: string): string {
-  const { config, fleet } = gateway
-  const group = resolveGroup(model, knownGroups(config), fleet.groups(), fleet.aliases)
-  if (group !== null) return group
-  const message = `The model \`${model}\` does not exist. GET /v1/models lists those that do.`
-  throw new PenstockError('model_not_found', message, { param: 'model' })
 }
 
 function incomingTrace(req: Request): string | null {

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict'
-import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, get, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
@@ -9,6 +8,7 @@ import type { PenstockError } from '@penstock/shared/contracts/errors'
 import type { SpendLogRow } from '@penstock/shared/contracts/spend'
 import express, { type ErrorRequestHandler } from 'express'
 import pino from 'pino'
+import { createSecret } from '../access/secret.ts'
 import { writeError } from '../answer.ts'
 import type { Gateway } from '../gateway.ts'
 import { spendLogs } from './spend.ts'
@@ -16,6 +16,8 @@ import { spendLogs } from './spend.ts'
 let fake: FakeBus
 let server: Server
 let url: string
+const secret = createSecret('a secret of thirty-two characters')
+const actor = { role: 'key', keyId: 'key_1', userId: null, teamId: null }
 /** Of each question to billing. */
 let questions: Record<string, unknown>[]
 
@@ -23,7 +25,13 @@ beforeEach(async () => {
   fake = createFakeBus()
   questions = []
   const app = express()
-  const gateway = { bus: fake.bus, log: pino({ level: 'silent' }) } as unknown as Gateway
+  const gateway = {
+    bus: fake.bus,
+    log: pino({ level: 'silent' }),
+    config: { masterKey: 'sk-master' },
+    secret,
+    authenticate: () => ({ actor }),
+  } as unknown as Gateway
   app.get('/spend/logs', spendLogs(gateway))
   const onError: ErrorRequestHandler = (error, _req, res, _next) => {
     writeError(res, (error as PenstockError).info)
@@ -120,24 +128,32 @@ test('a client that does not read is not written to, and one that leaves ends th
   assert.ok(questions.length <= asked + 1 && questions.length < 6)
 })
 
-test('a key is asked for by its hash and does not travel itself', async () => {
-  const key = 'sk-secret'
-  const hash = createHash('sha256').update(key).digest('hex')
-  billingAnswers([rowOf('a')])
-  await (await fetch(`${url}?api_key=${key}`)).json()
-  assert.equal(questions[0]?.api_key, hash)
-  questions = []
-  fake.onRequest = async (_subject, question) => {
-    questions.push(question as Record<string, unknown>)
-    return { days: [], nextStart: null }
+test('a key is asked for by its hash, the master key by its name, and neither travels', async () => {
+  const key = 'sk-secret-of-somebody'
+  const hash = `hash:${secret.digestOf(key).toString('hex')}`
+  for (const [given, asked] of [
+    [key, hash],
+    ['sk-master', 'master'],
+    ['key_2', 'key_2'],
+  ]) {
+    questions = []
+    billingAnswers([rowOf('a')])
+    await (await fetch(`${url}?api_key=${given}`)).json()
+    assert.partialDeepStrictEqual(questions, [{ api_key: asked, actor }])
+    questions = []
+    fake.onRequest = async (_subject, question) => {
+      questions.push(question as Record<string, unknown>)
+      return { days: [], nextStart: null }
+    }
+    const period = 'start_date=2026-01-01&end_date=2026-01-02'
+    await (await fetch(`${url}?api_key=${given}&${period}`)).json()
+    assert.partialDeepStrictEqual(questions, [{ api_key: asked, actor }])
   }
-  const period = 'start_date=2026-01-01&end_date=2026-01-02'
-  await (await fetch(`${url}?api_key=${key}&${period}`)).json()
-  await (await fetch(`${url}?api_key=${hash}&${period}`)).json()
-  assert.deepEqual(
-    questions.map((question) => question.api_key),
-    [hash, hash],
-  )
+})
+
+test('a list in CSV that cannot be finished breaks off, too', async () => {
+  billingAnswers([rowOf('a')], 'fails')
+  await assert.rejects(fetch(`${url}?format=csv`).then((response) => response.text()))
 })
 
 /** Resolves when the server has lost its next connection, however that ended. */

@@ -1,110 +1,139 @@
 // GET /spend/logs, as LiteLLM answers it: rows newest first with `summarize=false`, or a summary by
-// day. Billing answers page by page; the rows stream on to the client as fast as it reads them.
-import { once } from 'node:events'
+// day; page by page for who asks with a `cursor`; as CSV. Everybody sees its own: billing sees to it.
 import { ask } from '@penstock/shared/bus/request-reply'
+import type { Actor } from '@penstock/shared/contracts/admin'
 import { channels } from '@penstock/shared/contracts/channels'
+import { PenstockError } from '@penstock/shared/contracts/errors'
 import {
+  type SpendLogRow,
   type SpendLogsPage,
   type SpendSummary,
   type SpendSummaryDay,
-  type SpendSummaryQuery,
-  spendLogsQuery,
-  spendSummaryQuery,
+  spendLogsFilters,
+  spendSummaryFilters,
 } from '@penstock/shared/contracts/spend'
-import type { RequestHandler, Response } from 'express'
+import type { Request, RequestHandler, Response } from 'express'
 import { z } from 'zod'
-import { hashOfKey } from '../auth.ts'
+import { keyReference } from '../access/key-texts.ts'
+import type { CsvRow } from '../csv.ts'
 import type { Gateway } from '../gateway.ts'
 import { parseQuery } from '../schemas.ts'
+import { csvList, jsonList, streamRows, wantsCsv } from '../stream-rows.ts'
 
 const maxRows = 10_000
-const pageRows = 500
+/** A file that stops in the middle of a month is of no use. */
+const maxCsvRows = 1_000_000
 const timeoutMs = 15_000
-/** How long a client that reads no further is waited for, in milliseconds. */
-const drainMs = 30_000
 
-/** A key is asked for by its hash; as in LiteLLM the key itself will do, but it goes no further. */
-const apiKey = z
-  .string()
-  .min(1)
-  .transform((key) => (key.startsWith('sk-') ? hashOfKey(key) : key))
-  .optional()
-const logsQuery = spendLogsQuery.omit({ cursor: true }).extend({
-  api_key: apiKey,
-  limit: z.coerce.number().int().min(1).max(maxRows).default(maxRows),
-})
+const rowLimit = (most: number) => z.coerce.number().int().min(1).max(most).default(most)
+const logsQuery = spendLogsFilters.extend({ limit: rowLimit(maxRows) })
 type LogsQuery = z.output<typeof logsQuery>
-const summaryQuery = spendSummaryQuery.extend({ api_key: apiKey })
+const csvQuery = logsQuery.extend({ limit: rowLimit(maxCsvRows) })
+const pageQuery = spendLogsFilters.extend({
+  limit: z.coerce.number().int().min(1).max(500).default(100),
+})
+type SummaryQuery = z.output<typeof spendSummaryFilters>
 const summarize = z.object({ summarize: z.enum(['true', 'false']).optional() })
+
+/** What a summary cannot be narrowed by: who asks for one of these means rows. */
+const rowsOnly = ['model', 'model_group', 'tag', 'status', 'end_user', 'cursor'] as const
 
 export function spendLogs(gateway: Gateway): RequestHandler {
   return async (req, res) => {
-    const { summarize: wanted } = parseQuery(summarize, req.query)
-    // LiteLLM summarises where a period is given, unless told otherwise.
-    const period = req.query.start_date !== undefined && req.query.end_date !== undefined
-    if (wanted === 'true' || (wanted === undefined && period)) {
-      res.json(await summary(gateway, parseQuery(summaryQuery, req.query)))
+    const { actor } = await gateway.authenticate(req)
+    res.setHeader('cache-control', 'no-store')
+    const isCsv = wantsCsv(req)
+    if (wantsSummary(req, isCsv)) {
+      const query = parseQuery(spendSummaryFilters, req.query)
+      res.json(await summary(gateway, actor, withKeyReference(gateway, query)))
+      return
+    }
+    const schema = isCsv ? csvQuery : logsQuery
+    if (req.query.cursor !== undefined) {
+      const query = withKeyReference(gateway, parseQuery(pageQuery, req.query))
+      await onePage(gateway, actor, query, isCsv, res)
     } else {
-      await streamRows(gateway, parseQuery(logsQuery, req.query), res)
+      const query = withKeyReference(gateway, parseQuery(schema, req.query))
+      await streamRows(res, gateway.log, isCsv ? logsCsv : jsonList, {
+        limit: query.limit,
+        page: (cursor, limit) => pageOf(gateway, actor, { ...query, limit }, cursor),
+      })
     }
   }
 }
 
-async function streamRows(gateway: Gateway, query: LogsQuery, res: Response): Promise<void> {
-  let left = query.limit
-  let cursor: string | null = null
-  try {
-    do {
-      const page = await pageOf(gateway, { ...query, limit: Math.min(left, pageRows) }, cursor)
-      if (res.closed) return
-      if (!res.headersSent) res.type('application/json').write('[')
-      const rows = page.rows.map((row) => JSON.stringify(row)).join(',')
-      const isFirst = left === query.limit
-      if (rows !== '' && !res.write(isFirst ? rows : `,${rows}`)) await drained(res)
-      left -= page.rows.length
-      cursor = page.nextCursor
-    } while (left > 0 && cursor !== null)
-    res.end(']')
-  } catch (cause) {
-    if (!res.headersSent) throw cause
-    // Half a list must not look like a whole one: the connection breaks instead.
-    gateway.log.info(
-      { correlationId: res.locals.correlationId, err: cause },
-      'spend logs broke off',
-    )
-    res.destroy()
+/** LiteLLM summarises where a period is given, unless told otherwise. */
+function wantsSummary({ query }: Request, isCsv: boolean): boolean {
+  const { summarize: wanted } = parseQuery(summarize, query)
+  const narrower = isCsv ? 'format' : rowsOnly.find((name) => query[name] !== undefined)
+  if (wanted === 'true' && narrower !== undefined) {
+    const message = `Invalid query: ${narrower}: a summary (summarize=true) cannot take it`
+    throw new PenstockError('invalid_request', message, { param: narrower })
   }
+  const hasPeriod = query.start_date !== undefined && query.end_date !== undefined
+  return wanted === 'true' || (wanted === undefined && hasPeriod && narrower === undefined)
 }
 
-function pageOf(gateway: Gateway, query: LogsQuery, cursor: string | null): Promise<SpendLogsPage> {
+/** A key may be named by its id or, as in LiteLLM, by itself; that goes no further than here. */
+export function withKeyReference<Q extends { api_key?: string | undefined }>(
+  { secret, config }: Gateway,
+  query: Q,
+): Q {
+  if (query.api_key === undefined) return query
+  return { ...query, api_key: keyReference(query.api_key, secret, config.masterKey) }
+}
+
+/** An empty cursor asks for the first page. */
+async function onePage(
+  gateway: Gateway,
+  actor: Actor,
+  { cursor = '', ...query }: LogsQuery,
+  isCsv: boolean,
+  res: Response,
+): Promise<void> {
+  const { rows, nextCursor } = await pageOf(gateway, actor, query, cursor === '' ? null : cursor)
+  if (nextCursor !== null) res.setHeader('x-next-cursor', nextCursor)
+  if (isCsv) res.type('text/csv').send(`${logsCsv.begin}${rows.map(logsCsv.row).join('')}`)
+  else res.json({ data: rows, next_cursor: nextCursor })
+}
+
+function pageOf(
+  gateway: Gateway,
+  actor: Actor,
+  query: LogsQuery,
+  cursor: string | null,
+): Promise<SpendLogsPage> {
   const { spendLogs: channel } = channels
-  const question = { ...query, ...(cursor === null ? {} : { cursor }) }
+  const question = { ...query, actor, ...(cursor === null ? {} : { cursor }) }
   return ask(gateway.bus, channel, channel.subject(), question, timeoutMs)
 }
 
-/** @throws Error once the client has left, or if it reads nothing for 30 s */
-async function drained(res: Response): Promise<void> {
-  const left = new AbortController()
-  const onClose = () => left.abort()
-  res.once('close', onClose)
-  try {
-    const signal = AbortSignal.any([left.signal, AbortSignal.timeout(drainMs)])
-    await once(res, 'drain', { signal })
-  } finally {
-    res.off('close', onClose)
-  }
-}
+const logsCsv = csvList<SpendLogRow>(
+  [
+    ...['startTime', 'request_id', 'attempt', 'status', 'error_code', 'call_type', 'model_group'],
+    ...['model', 'custom_llm_provider', 'model_id', 'api_key', 'user', 'team_id', 'end_user'],
+    ...['request_tags', 'session_id', 'prompt_tokens', 'completion_tokens', 'total_tokens'],
+    ...['usage_estimated', 'spend', 'cost_source', 'completionStartTime', 'endTime'],
+    ...['request_duration_ms', 'correlation_id'],
+  ],
+  ({ metadata: _, request_tags: tags, error, spend_usd: spend, ...row }): CsvRow => ({
+    ...row,
+    spend,
+    request_tags: tags.join(','),
+    error_code: error?.code,
+  }),
+)
 
-async function summary(gateway: Gateway, query: z.output<typeof summaryQuery>) {
+async function summary(gateway: Gateway, actor: Actor, query: SummaryQuery) {
   const days: SpendSummaryDay[] = []
   let start: string | null = query.start_date
   while (start !== null) {
-    const question: SpendSummaryQuery = { ...query, start_date: start }
-    const { subject } = channels.spendSummary
+    const question = { ...query, actor, start_date: start }
+    const { spendSummary: channel } = channels
     const part: SpendSummary = await ask(
       gateway.bus,
-      channels.spendSummary,
-      subject(),
+      channel,
+      channel.subject(),
       question,
       timeoutMs,
     )
@@ -112,4 +141,35 @@ async function summary(gateway: Gateway, query: z.output<typeof summaryQuery>) {
     start = part.nextStart
   }
   return days
+}
+
+/** GET /spend/logs/{request_id}/content: what was kept of prompt and reply. */
+export function spendContent(gateway: Gateway): RequestHandler {
+  return async (req, res) => {
+    const { actor } = await gateway.authenticate(req)
+    res.setHeader('cache-control', 'no-store')
+    const requestId = String(req.params.request_id)
+    const { spendContent: channel } = channels
+    const question = { actor, request_id: requestId.slice(0, 512) }
+    const kept = await ask(gateway.bus, channel, channel.subject(), question, timeoutMs)
+    if (kept.attempts.length === 0) {
+      const message = 'Nothing of this request was kept (store_prompts), or it is kept no longer.'
+      throw new PenstockError('not_found', message, { param: 'request_id' })
+    }
+    const attempts = kept.attempts.map((attempt) => ({
+      ...attempt,
+      request: jsonOrText(attempt.request),
+      reply: jsonOrText(attempt.reply),
+    }))
+    res.json({ request_id: requestId, attempts })
+  }
+}
+
+/** A stream's events, and what was cut off, are no JSON. */
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
 }

@@ -1,5 +1,6 @@
 // The four services as the launcher runs them: their flags, and what each one may know. Credentials
 // travel in the environment, where other users of the machine do not see them.
+import { secretVariable } from '../server-secret.ts'
 import type { Settings } from '../settings.ts'
 
 export interface ServiceCommand {
@@ -15,6 +16,10 @@ export interface Plan {
   port: number
   configPath: string
   natsUrl: string
+  /** Null: its limits are counted in the gateway. */
+  redisUrl: string | null
+  /** What the gateway hashes keys with. */
+  secret: string
   env: NodeJS.ProcessEnv
 }
 
@@ -22,8 +27,17 @@ export interface Plan {
 export function servingCommands(plan: Plan): ServiceCommand[] {
   const config = ['--config', plan.configPath]
   const env = { ...plan.env, NATS_URL: plan.natsUrl }
+  const listen = ['--host', plan.host, '--port', String(plan.port)]
   return [
-    { name: 'gateway', args: [...config, '--host', plan.host, '--port', String(plan.port)], env },
+    {
+      name: 'gateway',
+      args: [...config, ...listen],
+      env: {
+        ...env,
+        [secretVariable]: plan.secret,
+        ...(plan.redisUrl === null ? {} : { REDIS_URL: plan.redisUrl }),
+      },
+    },
     { name: 'router', args: config, env },
     { name: 'worker', args: config, env },
   ]
@@ -34,12 +48,12 @@ export function migrateCommand(databaseUrl: string, env: NodeJS.ProcessEnv): Ser
 }
 
 export function billingCommand(
-  plan: Omit<Plan, 'host' | 'port'>,
+  plan: Omit<Plan, 'host' | 'port' | 'secret' | 'redisUrl'>,
   databaseUrl: string,
 ): ServiceCommand {
   return {
     name: 'billing',
-    args: [],
+    args: ['--config', plan.configPath],
     env: { ...plan.env, NATS_URL: plan.natsUrl, DATABASE_URL: databaseUrl },
   }
 }

@@ -6,6 +6,7 @@ import { loadConfig } from '@penstock/shared/config/load'
 import { localUrl, tryAddress } from '../process/address.ts'
 import { configurationExitCode, describeExit } from '../process/exit.ts'
 import { refusalOf } from '../run-part.ts'
+import { serverSecret } from '../server-secret.ts'
 import type { Settings } from '../settings.ts'
 import { bannerLines, listModels } from './banner.ts'
 import { configFile } from './config-file.ts'
@@ -71,7 +72,9 @@ async function launch({ settings, env, terminal, ending, household }: Launch): P
   const embedding = { dataDir, household, say }
   const nats = natsUrl(settings.natsUrl, embedding)
   const database = databaseUrl(settings.databaseUrl ?? config.general.databaseUrl, embedding)
-  const plan = async () => ({ host, port, configPath, env, natsUrl: await nats })
+  const { secret } = await serverSecret(env, dataDir)
+  const { redisUrl } = settings
+  const plan = async () => ({ host, port, configPath, env, secret, redisUrl, natsUrl: await nats })
   const startServing = async () => {
     for (const command of servingCommands(await plan())) household.keepService(command)
   }

@@ -1,6 +1,7 @@
 // What to do about a job that was cut off: whoever gets it next (another worker, or a router where no
 // worker is left) asks whether it is still wanted, books what was seen, and may send it back.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { upstreamModelFor } from '../config/resolve-group.ts'
 import { channels, partitionOf, type RequestState } from '../contracts/channels.ts'
 import { type ErrorInfo, PenstockError, toErrorInfo } from '../contracts/errors.ts'
 import type { DeploymentInfo } from '../contracts/fleet.ts'
@@ -80,6 +81,9 @@ export function interruptedUsage(
 
 /** The part of a usage event that request and deployment determine. */
 export function bookkeeping(work: WorkEnvelope, info: DeploymentInfo | undefined) {
+  // A deployment of a wildcard group has a pattern for a name; no price list knows that one.
+  const named = (model: string) => upstreamModelFor(model, work.servingGroup, work.servingModel)
+  const priceRef = info?.priceRef ?? null
   return {
     requestId: work.id,
     correlationId: work.correlationId,
@@ -89,9 +93,9 @@ export function bookkeeping(work: WorkEnvelope, info: DeploymentInfo | undefined
     group: work.servingGroup,
     deploymentId: work.deploymentId,
     provider: info?.provider ?? 'unknown',
-    model: info?.model ?? work.servingModel,
+    model: named(info?.model ?? work.servingModel),
     apiBase: info?.apiBase ?? null,
-    priceRef: info?.priceRef ?? null,
+    priceRef: priceRef === null ? null : { ...priceRef, model: named(priceRef.model) },
     prices: info?.prices ?? null,
     caller: work.caller,
     tags: work.tags,

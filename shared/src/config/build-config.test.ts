@@ -79,6 +79,7 @@ describe('a config with every key', () => {
       dropParams: false,
       additionalDropParams: ['response_format'],
       defaults: {
+        api_version: '2024-02-01',
         temperature: 0.2,
         stop: ['END'],
         response_format: { type: 'json_object' },
@@ -194,7 +195,6 @@ describe('a config with every key', () => {
       'model_list[].model_info.supports_function_calling',
       'model_list[].litellm_params.region_name',
       'model_list[].litellm_params.max_retries',
-      'model_list[].litellm_params.api_version',
     ]) {
       assert.ok(known.includes(key), key)
     }

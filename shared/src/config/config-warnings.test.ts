@@ -59,16 +59,16 @@ router_settings: {redis_host: os.environ/REDIS_HOST, timeout: os.environ/LIMIT}
     ])
   })
 
-  it('name retries and a version that LiteLLM knows for a deployment; they are not sent on', () => {
+  it('name retries that LiteLLM knows for a deployment; they are not sent on, a version is kept', () => {
     const text = `model_list:
   - model_name: a
     litellm_params: {model: openai/a, num_retries: 5, max_retries: 4, api_version: "2024-02-01"}
 `
     const { config, warnings } = parseConfig(text, {})
-    assert.deepEqual(config.deployments[0]?.defaults, {})
+    assert.deepEqual(config.deployments[0]?.defaults, { api_version: '2024-02-01' })
     assert.deepEqual(warnings, [
       'read, but not acted on (yet): model_list[].litellm_params.num_retries, ' +
-        'model_list[].litellm_params.max_retries, model_list[].litellm_params.api_version',
+        'model_list[].litellm_params.max_retries',
     ])
   })
 

@@ -80,7 +80,7 @@ const known: Record<keyof typeof acted, ReadonlySet<string>> = {
   ),
   /** LiteLLM's own: none of these is part of a request's body, and neither do we send them. */
   litellm_params: new Set(
-    words(`num_retries max_retries api_version provider_specific_header shared_session ssl_verify request_timeout force_timeout
+    words(`num_retries max_retries provider_specific_header shared_session ssl_verify request_timeout force_timeout
       configurable_clientside_auth_params use_litellm_proxy use_chat_completions_api
       use_in_pass_through allowed_openai_params fallbacks context_window_fallback_dict retry_policy
       retry_strategy routing_strategy allowed_model_region region_name enable_tag_filtering
@@ -120,7 +120,7 @@ const bodyParams = new Set(
     num_thread num_batch num_keep mirostat mirostat_eta mirostat_tau tfs_z typical_p use_mmap
     use_mlock main_gpu low_vram penalize_newline options raw template system think
     chat_template_kwargs guided_json guided_choice guided_regex guided_grammar priority transforms
-    provider route models safety_settings anthropic_beta azure_ad_token tenant_id client_id
+    provider route models safety_settings anthropic_beta api_version azure_ad_token tenant_id client_id
     client_secret azure_username azure_password azure_scope`),
 )
 const bodyPrefixes = ['sim_', 'aws_', 'vertex_', 'watsonx_']

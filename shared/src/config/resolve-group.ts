@@ -60,6 +60,11 @@ export function upstreamModelFor(
   return parts.map((part, index) => part + (fillings[index] ?? '')).join('')
 }
 
+/** Whether the name is one of those that the pattern stands for. */
+export function matchesWildcard(pattern: string, name: string): boolean {
+  return matchWildcard(pattern, name) !== null
+}
+
 /** More letters that must match is more specific; then fewer wildcards; then the earlier one. */
 function isMoreSpecific(pattern: string, other: string): boolean {
   const letters = (text: string) => text.replaceAll('*', '').length

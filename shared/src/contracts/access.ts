@@ -45,7 +45,8 @@ export const keyFacts = z.object({
   aliases: z.record(z.string(), z.string()),
   /** Added to those of the request: the key's, its team's. */
   tags: z.array(z.string()),
-  storePrompts: z.boolean(),
+  /** Null: as the config says. */
+  storePrompts: z.boolean().nullable(),
   limits: z.array(limitedScope),
   /** Those with a budget only. `model`: a model group, or '' for all requests of the owner. */
   accounts: z.array(budgetedAccount),
@@ -55,8 +56,20 @@ export const keyFacts = z.object({
 })
 export type KeyFacts = z.infer<typeof keyFacts>
 
-/** gateway → billing. The keyed hash (HMAC-SHA-256, hex) of the key that a client presented. */
-export const keyLookup = z.object({ secretHash: z.string().regex(/^[0-9a-f]{64}$/) })
+/**
+ * HMAC-SHA-256 (hex) of the text `penstock secret fingerprint` under the server's secret. It tells nothing of the
+ * secret, but that a gateway has another one than the keys were made with: it would know none of them.
+ */
+export const secretFingerprint = z.string().regex(/^[0-9a-f]{64}$/)
+
+/**
+ * gateway → billing. The keyed hash (HMAC-SHA-256, hex) of the key that a client presented. With a
+ * fingerprint that is not the keys', the answer is an error that says so.
+ */
+export const keyLookup = z.object({
+  secretHash: z.string().regex(/^[0-9a-f]{64}$/),
+  secretFingerprint: secretFingerprint.optional(),
+})
 export const keyLookupReply = z.object({
   /** Null: there is no such key. */
   facts: keyFacts.nullable(),

@@ -1,8 +1,10 @@
 // THE table of admin operations, and the one channel they travel on: who asks, what, with which
 // parameters. Billing decides what the asker may do; a gateway only says who it is.
 import { z } from 'zod'
+import { secretFingerprint } from './access.ts'
 import { budgetOperations } from './admin/budgets.ts'
 import { keyOperations } from './admin/keys.ts'
+import { spendOperations } from './admin/spend.ts'
 import { teamOperations } from './admin/teams.ts'
 import { userOperations } from './admin/users.ts'
 
@@ -11,6 +13,7 @@ export const adminOperations = {
   ...teamOperations,
   ...userOperations,
   ...budgetOperations,
+  ...spendOperations,
 }
 export type AdminOperationName = keyof typeof adminOperations
 
@@ -30,7 +33,10 @@ export const newKey = z.object({
   secretHash: z.string().regex(/^[0-9a-f]{64}$/),
   /** `sk-...wXyZ` */
   keyName: z.string(),
+  /** Of the server's secret that the hash was made with; see `secretFingerprint` in access.ts. */
+  secretFingerprint,
 })
+export type NewKey = z.infer<typeof newKey>
 
 export const adminQuestion = z.object({
   operation: z.enum(names),

@@ -62,3 +62,7 @@ export const reservationRelease = z.object({
   released: z.object({ requestId: z.string(), within: z.int().min(0) }),
 })
 export type ReservationRelease = z.infer<typeof reservationRelease>
+
+/** billing → gateways, once per account and budget period: it has spent its soft limit. */
+export const softBudgetReached = accountRef.extend({ spent: amountText, soft: amountText })
+export type SoftBudgetReached = z.infer<typeof softBudgetReached>

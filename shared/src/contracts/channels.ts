@@ -3,11 +3,19 @@
 import { z } from 'zod'
 import { accessVersion, keyLookup, keyLookupReply } from './access.ts'
 import { adminQuestion } from './admin.ts'
-import { reserveQuestion, reserveReply } from './budget.ts'
+import { reserveQuestion, reserveReply, softBudgetReached } from './budget.ts'
 import { errorInfo } from './errors.ts'
 import { serviceHeartbeat, workerHeartbeat } from './fleet.ts'
+import { activityPart, activityQuery, totalsPage, totalsQuery } from './reports.ts'
 import { requestEnvelope, workEnvelope } from './request.ts'
-import { spendLogsPage, spendLogsQuery, spendSummary, spendSummaryQuery } from './spend.ts'
+import {
+  requestContent,
+  requestContentQuery,
+  spendLogsPage,
+  spendLogsQuery,
+  spendSummary,
+  spendSummaryQuery,
+} from './spend.ts'
 import { usageMessage } from './usage.ts'
 
 const MiB = 1024 * 1024
@@ -177,6 +185,12 @@ export const channels = {
     schema: reserveQuestion,
     reply: reserveReply,
   },
+  /** billing → gateways. */
+  softBudget: {
+    delivery: 'broadcast',
+    subject: () => 'penstock.budget.soft',
+    schema: softBudgetReached,
+  },
   /** gateway → one billing service: an operation of the admin API; its own schemas are in admin.ts. */
   admin: {
     delivery: 'request-reply',
@@ -189,6 +203,24 @@ export const channels = {
     subject: () => 'penstock.spend.summary',
     schema: spendSummaryQuery,
     reply: spendSummary,
+  },
+  spendContent: {
+    delivery: 'request-reply',
+    subject: () => 'penstock.spend.content',
+    schema: requestContentQuery,
+    reply: requestContent,
+  },
+  spendTotals: {
+    delivery: 'request-reply',
+    subject: () => 'penstock.spend.totals',
+    schema: totalsQuery,
+    reply: totalsPage,
+  },
+  spendActivity: {
+    delivery: 'request-reply',
+    subject: () => 'penstock.spend.activity',
+    schema: activityQuery,
+    reply: activityPart,
   },
 } as const
 

@@ -50,6 +50,8 @@ export const requestEnvelope = z.object({
   /** The same with an alias resolved, and the model group it belongs to (`openai/*`). */
   model: z.string(),
   group: z.string(),
+  /** Model groups that fallbacks may lead to, those the key may use; null: any. */
+  allowedGroups: z.array(z.string()).nullable().default(null),
   /** The gateway that waits, and the subject on which it listens for this request's frames. */
   gatewayId: z.string(),
   replyTo: z.string(),

@@ -1,8 +1,9 @@
-// What the gateway asks billing about spend, and the answers: LiteLLM's `/spend/logs` rows under
-// their own field names, a page at a time, and its summary by day.
+// What the gateway asks billing about single requests, and the answers: LiteLLM's `/spend/logs` rows
+// under their own field names, a page at a time, its summary by day, and what was kept of prompts.
 import { z } from 'zod'
+import { actor } from './admin.ts'
 import { errorInfo } from './errors.ts'
-import { usageStatus } from './usage.ts'
+import { keptContent, usageStatus } from './usage.ts'
 
 /** A calendar day (UTC), or a moment; a moment without a zone is UTC. `T` or a space between. */
 const dayOrMoment = z.union([
@@ -13,22 +14,35 @@ const dayOrMoment = z.union([
     .pipe(z.iso.datetime({ offset: true, local: true })),
 ])
 
-const who = {
-  /** The hash of the key; a key itself never travels. */
-  api_key: z.string().min(1).optional(),
-  user_id: z.string().min(1).optional(),
+const name = z.string().min(1).max(512)
+
+/** Who spent. */
+export const whoFilters = {
+  /** A key's id, or `hash:<hex>`; a key itself never travels. */
+  api_key: name.optional(),
+  user_id: name.optional(),
+  team_id: name.optional(),
 }
 
 /** All filters hold at once. Both ends belong to the range: an `end_date` day is a whole day. */
-export const spendLogsQuery = z.object({
-  ...who,
-  request_id: z.string().min(1).optional(),
+export const spendLogsFilters = z.object({
+  ...whoFilters,
+  request_id: name.optional(),
+  /** As the provider names it. */
+  model: name.optional(),
+  model_group: name.optional(),
+  tag: name.optional(),
+  status: usageStatus.optional(),
+  end_user: name.optional(),
   start_date: dayOrMoment.optional(),
   end_date: dayOrMoment.optional(),
   limit: z.int().min(1).max(500).default(100),
   /** The `nextCursor` of the page before. */
   cursor: z.string().optional(),
 })
+
+/** Whatever is asked for, an actor gets to see only what is its own (see billing's scope.ts). */
+export const spendLogsQuery = spendLogsFilters.extend({ actor })
 export type SpendLogsQuery = z.output<typeof spendLogsQuery>
 
 /** LiteLLM's names for what was called. */
@@ -41,7 +55,7 @@ const moment = z.iso.datetime()
 export const spendLogRow = z.object({
   request_id: z.string(),
   call_type: callType,
-  /** The key's hash. */
+  /** The key's id. */
   api_key: z.string(),
   /** US dollars; `spend_usd` is the same amount, exact. */
   spend: z.number(),
@@ -86,15 +100,16 @@ export const spendLogsPage = z.object({
 export type SpendLogsPage = z.infer<typeof spendLogsPage>
 
 /** Days (UTC), both included, at most 366 of them. */
-export const spendSummaryQuery = z.object({
-  ...who,
-  request_id: z.string().min(1).optional(),
+export const spendSummaryFilters = z.object({
+  ...whoFilters,
+  request_id: name.optional(),
   start_date: z.iso.date(),
   end_date: z.iso.date(),
 })
+export const spendSummaryQuery = spendSummaryFilters.extend({ actor })
 export type SpendSummaryQuery = z.output<typeof spendSummaryQuery>
 
-/** LiteLLM's summary of a day, in US dollars; besides these, one property per key hash. */
+/** LiteLLM's summary of a day, in US dollars; besides these, one property per key id. */
 export const spendSummaryDay = z.looseObject({
   /** YYYY-MM-DD. */
   startTime: z.iso.date(),
@@ -110,3 +125,20 @@ export const spendSummary = z.object({
   nextStart: z.iso.date().nullable(),
 })
 export type SpendSummary = z.infer<typeof spendSummary>
+
+/** What was kept of one request's attempts. */
+export const requestContentQuery = z.object({ actor, request_id: name })
+export type RequestContentQuery = z.output<typeof requestContentQuery>
+
+/** The first attempt first; empty where nothing was kept, or is kept no longer. */
+export const requestContent = z.object({
+  attempts: z.array(
+    keptContent.extend({
+      attempt: z.int().min(1),
+      status: usageStatus,
+      model_group: z.string(),
+      startTime: moment,
+    }),
+  ),
+})
+export type RequestContent = z.infer<typeof requestContent>

@@ -17,6 +17,9 @@ export const tokenUsage = z.object({
   /** Parts of completionTokens. */
   reasoningTokens: count,
   audioCompletionTokens: count,
+  /** A part of promptTokens, and one of completionTokens; absent where the upstream names none. */
+  imagePromptTokens: count.optional(),
+  imageCompletionTokens: count.optional(),
   /** True where the upstream reported nothing and we counted the tokens ourselves. */
   estimated: z.boolean(),
 })

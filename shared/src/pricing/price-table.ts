@@ -1,6 +1,6 @@
 // What a model's vendor charges per token, out of `@pydantic/genai-prices`. Only the unit prices
 // are taken from that library: its own sums are floats.
-import { calcPrice } from '@pydantic/genai-prices'
+import { calcPrice, type ModelPrice } from '@pydantic/genai-prices'
 import { type Decimal, decimalOf, shiftDown } from './money.ts'
 
 /** The price components of one call. All are per token, but `request`, which is per call. */
@@ -9,9 +9,11 @@ export type TableComponent =
   | 'cacheRead'
   | 'cacheWrite'
   | 'inputAudio'
+  | 'inputImage'
   | 'output'
   | 'reasoning'
   | 'outputAudio'
+  | 'outputImage'
   | 'request'
 
 export type PriceList = Partial<Record<TableComponent, Decimal>>
@@ -22,9 +24,11 @@ const keys: Record<TableComponent, { key: string; places: number }> = {
   cacheRead: { key: 'cache_read_mtok', places: 6 },
   cacheWrite: { key: 'cache_write_mtok', places: 6 },
   inputAudio: { key: 'input_audio_mtok', places: 6 },
+  inputImage: { key: 'input_image_mtok', places: 6 },
   output: { key: 'output_mtok', places: 6 },
   reasoning: { key: 'output_reasoning_mtok', places: 6 },
   outputAudio: { key: 'output_audio_mtok', places: 6 },
+  outputImage: { key: 'output_image_mtok', places: 6 },
   request: { key: 'requests_kcount', places: 3 },
 }
 
@@ -44,15 +48,33 @@ export function lookUpPrices({
   at,
   promptTokens,
 }: PriceQuestion): PriceList | null {
-  const found = calcPrice({}, model, { providerId: provider, timestamp: new Date(at) })
-  if (found === null) return null
+  const prices = pricesAt(provider, model, at)
+  if (prices === null) return null
   const list: PriceList = {}
   for (const [component, { key, places }] of Object.entries(keys)) {
-    const price = found.model_price[key]
+    const price = prices[key]
     if (price === undefined) continue
     list[component as TableComponent] = shiftDown(decimalOf(tierOf(price, promptTokens)), places)
   }
   return Object.keys(list).length === 0 ? null : list
+}
+
+const minuteMs = 60_000
+const maxRemembered = 1_000
+const remembered = new Map<string, ModelPrice | null>()
+
+/** The library matches a model against patterns, some 40 µs each time: once a minute will do. */
+function pricesAt(provider: string, model: string, at: number): ModelPrice | null {
+  const minute = Math.floor(at / minuteMs)
+  const key = `${minute} ${provider} ${model}`
+  let prices = remembered.get(key)
+  if (prices === undefined) {
+    const timestamp = new Date(minute * minuteMs)
+    prices = calcPrice({}, model, { providerId: provider, timestamp })?.model_price ?? null
+    if (remembered.size >= maxRemembered) remembered.clear()
+    remembered.set(key, prices)
+  }
+  return prices
 }
 
 interface Tiered {

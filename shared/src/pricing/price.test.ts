@@ -57,6 +57,15 @@ test('audio tokens have their own price', () => {
   assert.equal(cost({ priceRef, usage }).cost, '0.00527')
 })
 
+test('image tokens have their own price', () => {
+  const priceRef = { provider: 'google', model: 'gemini-2.5-flash-image' }
+  const usage = tokens(100, 1_300, { imagePromptTokens: 90, imageCompletionTokens: 1_290 })
+  // 100 × 0.3 (the list has no price of its own for images in a prompt) + 10 × 2.5 + 1,290 × 30
+  const priced = priceUsage(usageEventOf({ priceRef, usage }))
+  assert.equal(dollarText(priced.amount), '0.038755')
+  assert.deepEqual(priced.unitPrices.outputImage, { quantity: 1_290, price: '0.00003' })
+})
+
 test('a single embedding token at two cents per million is not lost', () => {
   const priceRef = { provider: 'openai', model: 'text-embedding-3-small' }
   assert.equal(cost({ priceRef, usage: tokens(1, 0) }).cost, '0.00000002')

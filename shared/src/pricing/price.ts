@@ -24,18 +24,24 @@ export interface PricedUsage {
   source: PriceSource
 }
 
+/** What of a usage event its price depends on. */
+export type PricedCall = Pick<
+  UsageEvent,
+  'prices' | 'priceRef' | 'usage' | 'status' | 'startedAt' | 'endedAt'
+>
+
 /**
  * Prices an event, prompt and completion each by the first of these that is there: its configured
  * price per token, its configured price per second, the list's prices. A part without a price of
- * its own (cached, written to the cache, audio, reasoning) costs what plain tokens of its direction
+ * its own (cached, written to the cache, audio, image, reasoning) costs what plain tokens of its direction
  * cost. So far LiteLLM's rules for `model_info`; `unpriced` means that nothing names any price.
  *
  * Rounding: each component is exact in pico-dollars; where a price is finer than that, the
  * component (not the single token) is rounded half up.
  * @throws RangeError if a price or a time in the event is none.
  */
-export function priceUsage(event: UsageEvent): PricedUsage {
-  const own = configured(event.prices)
+export function priceUsage(event: PricedCall): PricedUsage {
+  const own = configuredList(event.prices)
   const list = listed(event)
   const isConfigured = Object.keys(own).length > 0
   if (!isConfigured && list === null) return { amount: 0n, unitPrices: {}, source: 'unpriced' }
@@ -71,9 +77,11 @@ export function priceUsage(event: UsageEvent): PricedUsage {
   return { amount, unitPrices, source: isConfigured ? 'configured' : 'price-table' }
 }
 
-type OwnPrices = PriceList & { inputSeconds?: Decimal; outputSeconds?: Decimal }
+/** The two of seconds are per millisecond here. */
+export type OwnPrices = PriceList & { inputSeconds?: Decimal; outputSeconds?: Decimal }
 
-function configured(prices: ConfiguredPrices | null): OwnPrices {
+/** @throws RangeError if a price is none */
+export function configuredList(prices: ConfiguredPrices | null): OwnPrices {
   const found: OwnPrices = {}
   const set = (component: keyof OwnPrices, price: number | undefined, places = 0) => {
     if (price !== undefined) found[component] = shiftDown(decimalOf(price), places)
@@ -88,7 +96,7 @@ function configured(prices: ConfiguredPrices | null): OwnPrices {
   return found
 }
 
-function listed({ priceRef, startedAt, usage }: UsageEvent): PriceList | null {
+function listed({ priceRef, startedAt, usage }: PricedCall): PriceList | null {
   if (priceRef === null) return null
   return lookUpPrices({ ...priceRef, at: startedAt, promptTokens: usage.promptTokens })
 }
@@ -100,6 +108,7 @@ function promptParts(usage: TokenUsage): Part[] {
     ['cacheRead', usage.cachedPromptTokens],
     ['cacheWrite', usage.cacheWriteTokens],
     ['inputAudio', usage.audioPromptTokens],
+    ['inputImage', usage.imagePromptTokens ?? 0],
   ])
 }
 
@@ -107,6 +116,7 @@ function completionParts(usage: TokenUsage): Part[] {
   return split(usage.completionTokens, 'output', [
     ['reasoning', usage.reasoningTokens],
     ['outputAudio', usage.audioCompletionTokens],
+    ['outputImage', usage.imageCompletionTokens ?? 0],
   ])
 }
 

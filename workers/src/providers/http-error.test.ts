@@ -55,6 +55,11 @@ test('the error shapes of other servers are understood', () => {
     said({ detail: [{ loc: ['body', 'n'], msg: 'not an integer' }] }),
     '[{"loc":["body","n"],"msg":"not an integer"}]',
   )
+  // Mistral (Gage-Technologies/mistral-go#2; partITech/php-mistral#76).
+  const extra = [{ type: 'extra_forbidden', loc: ['body', 'n'], msg: 'Extra inputs' }]
+  const object = { object: 'error', type: 'invalid_request_error', param: null, code: null }
+  assert.equal(said({ ...object, message: { detail: extra } }), JSON.stringify(extra))
+  assert.equal(said({ ...object, message: extra, detail: extra }), JSON.stringify(extra))
   assert.equal(upstreamError(500, {}, 'Internal Server Error').message, 'Internal Server Error')
   assert.equal(upstreamError(502, {}, '<html>nginx</html>').message, 'The upstream answered 502.')
   assert.equal(upstreamError(500, {}, '').message, 'The upstream answered 500.')
@@ -194,4 +199,26 @@ test('an error inside a stream takes its status from a numeric code', () => {
   assert.equal(streamedError(openaiEvent).info.status, 502)
   const context = '{"error":{"message":"too long","code":"context_length_exceeded"}}'
   assert.equal(streamedError(context).code, 'context_window_exceeded')
+})
+
+test('a rate limit without Retry-After lasts until the spent one of its windows begins anew', () => {
+  const spent = {
+    'x-ratelimit-remaining-requests': '0',
+    'x-ratelimit-reset-requests': '2m59.56s',
+    'x-ratelimit-remaining-tokens': '17000',
+    'x-ratelimit-reset-tokens': '7m',
+  }
+  assert.equal(upstreamError(429, spent, openai('slow down')).info.retryAfterMs, 179_560)
+  assert.equal(upstreamError(503, spent, openai('busy')).info.retryAfterMs, null)
+  const told = { ...spent, 'retry-after': '1' }
+  assert.equal(upstreamError(429, told, openai('slow down')).info.retryAfterMs, 1_000)
+})
+
+// OpenRouter, "Errors and Debugging", section "Moderation Errors".
+test('a prompt flagged by a moderation in front of the model is a content policy violation', () => {
+  const metadata = { reasons: ['violence'], flagged_input: 'I will…', provider_name: 'OpenAI' }
+  const body = JSON.stringify({ error: { code: 403, message: 'flagged', metadata } })
+  assert.equal(upstreamError(403, {}, body).code, 'content_policy_violation')
+  const plain = JSON.stringify({ error: { code: 403, message: 'no', metadata: {} } })
+  assert.equal(upstreamError(403, {}, plain).code, 'upstream_auth_failed')
 })

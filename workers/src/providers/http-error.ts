@@ -2,6 +2,7 @@
 // of OpenAI, vLLM, llama.cpp, TGI, FastAPI and Ollama to Penstock's codes.
 import { type ErrorCode, PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
+import { rateLimitReset } from './rate-limit-reset.ts'
 
 const maxMessage = 2_000
 const maxParam = 256
@@ -17,13 +18,19 @@ interface UpstreamFault {
 }
 
 const word = z.string().nullish().catch(null)
+/** Mistral puts FastAPI's `detail` into the message. */
+const detailed = z.union([z.object({ detail: z.unknown() }), z.array(z.unknown())])
 const described = z.object({
-  message: word,
+  message: z
+    .union([z.string(), detailed.transform((it) => detailText('detail' in it ? it.detail : it))])
+    .nullish()
+    .catch(null),
   param: word,
   type: word,
   code: z.union([z.string(), z.number()]).nullish().catch(null),
   detail: z.unknown().optional(),
   innererror: z.object({ code: word }).nullish().catch(null),
+  metadata: z.object({ flagged_input: z.string() }).nullish().catch(null),
 })
 const enveloped = z.object({ error: z.union([z.string(), z.looseObject({})]) })
 
@@ -48,9 +55,10 @@ const contentCodes = new Set([
 // "… the model's context length is only 1024 tokens …" (vLLM 0.16), "… longer than the maximum model
 // length of 32768" (vLLM), "… longer than the model's context length (8192 tokens)" (SGLang),
 // "exceeds the available context size" (llama.cpp before its code), "`inputs` tokens +
-// `max_new_tokens` must be <= 1512" (TGI).
+// `max_new_tokens` must be <= 1512" (TGI), "This model's maximum prompt length is 131072 but …" (xAI),
+// "… too large for model with 32768 maximum context length" (Mistral).
 const contextSentence =
-  /\b(?:maximum|model's|available)\s+(?:maximum\s+)?(?:context|model)\s+(?:length|size|window)\b|`inputs` tokens \+ `max_new_tokens` must be/i
+  /\b(?:maximum|model's|available)\s+(?:maximum\s+)?(?:context|model|prompt)\s+(?:length|size|window)\b|`inputs` tokens \+ `max_new_tokens` must be/i
 
 // Keys as they are commonly shaped (`sk-…`, `gsk_…`, `AIza…`, `Bearer …`), partly starred ones too.
 const keyShape =
@@ -58,16 +66,23 @@ const keyShape =
 /** In a refusal of credentials any long unbroken run of letters and digits may be one. */
 const opaqueRun = /(?=[\w*+/=-]*\d)(?=[\w*+/=-]*[a-z])[\w*+/=-]{16,}/gi
 
-/** Reads at most 64 kB of an error reply's body and maps it. Never throws but for an abort. */
-export async function readError(response: {
+interface ErrorReply {
   status: number
   headers: Record<string, string>
   body: AsyncIterable<Uint8Array>
-}): Promise<PenstockError> {
+}
+
+/** Reads at most 64 kB of an error reply's body and maps it. Never throws but for an abort. */
+export async function readError(response: ErrorReply): Promise<PenstockError> {
+  return upstreamError(response.status, response.headers, await readErrorText(response.body))
+}
+
+/** At most 64 kB of an error reply's body. Never throws but for an abort. */
+export async function readErrorText(body: AsyncIterable<Uint8Array>): Promise<string> {
   const decoder = new TextDecoder()
   let text = ''
   try {
-    for await (const chunk of response.body) {
+    for await (const chunk of body) {
       text += decoder.decode(chunk, { stream: true })
       if (text.length >= maxErrorBody) break
     }
@@ -75,7 +90,7 @@ export async function readError(response: {
     // A cut-off error body still has its status; only the caller's own abort goes through.
     if (!(error instanceof PenstockError) || error.code !== 'upstream_cut_off') throw error
   }
-  return upstreamError(response.status, response.headers, text)
+  return text
 }
 
 /**
@@ -92,7 +107,7 @@ export function upstreamError(
   return new PenstockError(code, messageFor(status, code, fault), {
     ...(keepsStatus(code, status) ? { status } : {}),
     param: fault.param?.slice(0, maxParam) ?? null,
-    retryAfterMs: retryAfter(headers, Date.now()),
+    retryAfterMs: retryAfter(headers, Date.now()) ?? rateLimitReset(status, headers),
   })
 }
 
@@ -110,7 +125,9 @@ function statusInside(text: string): number {
 function readFault(text: string): UpstreamFault {
   const body = readBody(text)
   if (body === null) return { message: plainText(text), param: null, codes: [] }
-  const codes = [body.code, body.type, body.innererror?.code]
+  // OpenRouter has no code for a flagged prompt, which it answers with 403, but these metadata.
+  const flagged = body.metadata ? 'content_policy_violation' : null
+  const codes = [body.code, body.type, body.innererror?.code, flagged]
   return {
     message: body.message || detailText(body.detail) || plainText(text),
     param: body.param ?? null,

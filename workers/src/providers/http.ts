@@ -4,7 +4,7 @@ import { PenstockError } from '@penstock/shared/contracts/errors'
 import { Exchange } from './http-exchange.ts'
 import { closePools, poolOf, targetOf } from './http-pool.ts'
 
-export { readError, upstreamError } from './http-error.ts'
+export { readError, readErrorText, upstreamError } from './http-error.ts'
 
 const discardMs = 1_000
 const maxDiscardedReads = 16

@@ -1,6 +1,7 @@
 // /api/embed: OpenAI's embeddings, as numbers or as base64 of little-endian float32.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
+import { base64Float32 } from './base64-float32.ts'
 import { type EndpointCall, parseReply, unexpected } from './ollama-endpoint.ts'
 import { mapParameters, type ParameterRules, parseField } from './ollama-parameters.ts'
 import { usageOf } from './ollama-usage.ts'
@@ -74,11 +75,4 @@ function embeddingList(
 
 function isNumbers(vector: unknown[]): vector is number[] {
   return vector.every((value) => typeof value === 'number')
-}
-
-function base64Float32(vector: number[]): string {
-  const bytes = Buffer.allocUnsafe(vector.length * 4)
-  let offset = 0
-  for (const value of vector) offset = bytes.writeFloatLE(value, offset)
-  return bytes.toString('base64')
 }

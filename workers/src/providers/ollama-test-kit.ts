@@ -28,6 +28,7 @@ const deployment: Deployment = {
   baseModel: null,
   mode: null,
   maxInputTokens: null,
+  maxOutputTokens: null,
   dataLocality: null,
   mockResponse: null,
 }

@@ -5,6 +5,22 @@ import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Operation } from '@penstock/shared/contracts/request'
 import type { HttpRequest } from './http.ts'
 import type { ProviderCall } from './provider.ts'
+import { connectionParams, type Refusals, withoutRefused } from './refusals.ts'
+
+/** What differs between servers that speak OpenAI's API. */
+export interface OpenAiDialect {
+  operations: readonly Operation[]
+  /** It refuses arguments that it does not know: what was meant for the gateway is left out. */
+  strict: boolean
+  /** Arguments that it is known not to take. */
+  refusals?: Refusals
+  /** In place of `endpointUrl`. */
+  url?(call: ProviderCall, apiBase: string): string
+  /** In place of the key as a bearer token; names in lower case. */
+  credentials?(deployment: Deployment): Record<string, string>
+  /** The model's name as this server wants it. */
+  modelName?(model: string): string
+}
 
 const paths: Record<Operation, string> = {
   chat: '/chat/completions',
@@ -15,56 +31,66 @@ const maxUrls = 1_000
 const urls = new Map<string, string>()
 const headersOfDeployment = new WeakMap<Deployment, Record<string, string>>()
 
-/**
- * @param strict the server refuses arguments that it does not know: what the client meant for the
- *   gateway is left out
- * @throws PenstockError when the deployment has no usable api_base.
- */
-export function buildRequest(call: ProviderCall, strict: boolean): HttpRequest {
-  const { apiBase } = call.deployment
-  if (apiBase === null) {
-    throw new PenstockError('upstream_unreachable', 'The deployment has no api_base.')
-  }
+/** @throws PenstockError when the deployment has no usable api_base, or for a refused argument. */
+export function buildRequest(call: ProviderCall, dialect: OpenAiDialect): HttpRequest {
+  const apiBase = apiBaseOf(call.deployment)
   return {
-    url: endpointUrl(apiBase, call.operation),
-    headers: headersFor(call.deployment),
-    body: JSON.stringify(bodyFor(call, strict)),
+    url: dialect.url?.(call, apiBase) ?? endpointUrl(apiBase, call.operation),
+    headers: headersFor(call.deployment, dialect.credentials),
+    body: JSON.stringify(bodyFor(call, dialect)),
     signal: call.signal,
   }
+}
+
+/** @throws PenstockError `upstream_unreachable` when the deployment has none */
+export function apiBaseOf({ apiBase }: Deployment): string {
+  if (apiBase !== null) return apiBase
+  throw new PenstockError('upstream_unreachable', 'The deployment has no api_base.')
 }
 
 /**
  * `api_base` as users write it: with or without a closing slash, with a whole endpoint at its end, or
  * only an origin, which then gets `/v1`. Its query is kept.
+ * @param path of the endpoint; the operation's own by default
  */
-export function endpointUrl(apiBase: string, operation: Operation): string {
-  const key = `${operation} ${apiBase}`
+export function endpointUrl(
+  apiBase: string,
+  operation: Operation,
+  path: string = paths[operation],
+): string {
+  const key = `${path} ${apiBase}`
   const known = urls.get(key)
   if (known !== undefined) return known
-  const url = URL.parse(apiBase)
-  if (url === null) {
-    throw new PenstockError('upstream_unreachable', "The deployment's api_base is not a URL.")
-  }
-  const base = url.pathname
-    .replace(/\/+$/, '')
-    .replace(/\/(?:chat\/completions|completions|embeddings)$/, '')
-  url.pathname = `${base === '' ? '/v1' : base}${paths[operation]}`
+  const { url, base } = splitApiBase(apiBase)
+  url.pathname = `${base}${path}`
   if (urls.size >= maxUrls) urls.clear()
   urls.set(key, url.href)
   return url.href
 }
 
-function bodyFor(call: ProviderCall, strict: boolean): Record<string, unknown> {
+/** The URL, and its path without an endpoint at its end; `/v1` where it is only an origin. */
+export function splitApiBase(apiBase: string): { url: URL; base: string } {
+  const url = URL.parse(apiBase)
+  if (url === null) {
+    throw new PenstockError('upstream_unreachable', "The deployment's api_base is not a URL.")
+  }
+  const written = url.pathname.replace(/\/+$/, '')
+  const base = written.replace(/\/(?:chat\/completions|(?:fim\/)?completions|embeddings)$/, '')
+  return { url, base: written === '' ? '/v1' : base }
+}
+
+function bodyFor(call: ProviderCall, dialect: OpenAiDialect): Record<string, unknown> {
+  const wanted = dialect.refusals === undefined ? call.body : withoutRefused(call, dialect.refusals)
   // LiteLLM's `priority` number is for our queue. A vLLM without priority scheduling refuses it; whoever
   // runs one with it says so in `extra_body`.
-  const { extra_body: extra, priority: _queue, ...fields } = call.body
+  const { extra_body: extra, priority: _queue, ...fields } = wanted
   // LiteLLM's `extra_body`, as in the SDKs: its fields belong at the top of the body. They are meant
   // for the upstream, whatever their names.
   const body: Record<string, unknown> = {
-    ...(strict ? withoutGatewayFields(call.operation, fields) : fields),
+    ...(dialect.strict ? withoutGatewayFields(call.operation, fields) : fields),
     ...(isFields(extra) ? extra : {}),
   }
-  body.model = call.model
+  body.model = dialect.modelName?.(call.model) ?? call.model
   if (call.stream) {
     const options = body.stream_options
     body.stream = true
@@ -74,6 +100,7 @@ function bodyFor(call: ProviderCall, strict: boolean): Record<string, unknown> {
     delete body.stream
     delete body.stream_options
   }
+  for (const name of connectionParams) delete body[name]
   for (const name of call.deployment.additionalDropParams) delete body[name]
   return body
 }
@@ -82,7 +109,7 @@ function bodyFor(call: ProviderCall, strict: boolean): Record<string, unknown> {
  * Without what the gateway reads of `metadata`. Of the rest OpenAI takes text, with chats only (its API
  * reference, `metadata`).
  */
-function withoutGatewayFields(
+export function withoutGatewayFields(
   operation: Operation,
   { metadata, ...fields }: Record<string, unknown>,
 ): Record<string, unknown> {
@@ -93,14 +120,17 @@ function withoutGatewayFields(
 }
 
 /** Names in lower case, so that a configured `Authorization` replaces ours. */
-function headersFor(deployment: Deployment): Record<string, string> {
+export function headersFor(
+  deployment: Deployment,
+  credentials: (deployment: Deployment) => Record<string, string> = bearer,
+): Record<string, string> {
   const known = headersOfDeployment.get(deployment)
   if (known !== undefined) return known
   const headers: Record<string, string> = {
     'content-type': 'application/json',
     'user-agent': 'penstock',
+    ...credentials(deployment),
   }
-  if (deployment.apiKey !== null) headers.authorization = `Bearer ${deployment.apiKey}`
   if (deployment.organization !== null) headers['openai-organization'] = deployment.organization
   for (const [name, value] of Object.entries(deployment.extraHeaders)) {
     headers[name.toLowerCase()] = value
@@ -109,6 +139,10 @@ function headersFor(deployment: Deployment): Record<string, string> {
   return headers
 }
 
-function isFields(value: unknown): value is Record<string, unknown> {
+function bearer({ apiKey }: Deployment): Record<string, string> {
+  return apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }
+}
+
+export function isFields(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -29,6 +29,21 @@ test('DeepSeek’s cache hits count as cached tokens', () => {
   assert.equal(usageOf({ usage })?.cachedPromptTokens, 8)
 })
 
+test('Mistral’s other name for cached tokens is known', () => {
+  const usage = { prompt_tokens: 10, completion_tokens: 1, num_cached_tokens: 4 }
+  assert.equal(usageOf({ usage })?.cachedPromptTokens, 4)
+})
+
+// A recorded reply of grok-3-mini (vercel/ai, packages/xai/src/__fixtures__/xai-text.chunks.txt).
+test('reasoning that is counted beside the completion is part of it', () => {
+  const details = { completion_tokens_details: { reasoning_tokens: 290 } }
+  const beside = { prompt_tokens: 12, completion_tokens: 1, total_tokens: 303, ...details }
+  const usage = usageOf({ usage: beside })
+  assert.deepEqual([usage?.completionTokens, usage?.reasoningTokens], [291, 290])
+  const within = { prompt_tokens: 12, completion_tokens: 291, total_tokens: 303, ...details }
+  assert.equal(usageOf({ usage: within })?.completionTokens, 291)
+})
+
 test('missing, null and absurd fields count nothing', () => {
   const usage = {
     prompt_tokens: 3,

@@ -1,27 +1,23 @@
 // The provider for everything that speaks OpenAI's API: OpenAI itself, vLLM and any `api_base`. What
 // differs between them is data, at the end of this file.
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import type { Operation } from '@penstock/shared/contracts/request'
 import { readAll, readError, send } from './http.ts'
 import { parseReply } from './openai-reply.ts'
-import { buildRequest } from './openai-request.ts'
+import { buildRequest, type OpenAiDialect } from './openai-request.ts'
 import { runStream } from './openai-stream.ts'
 import { usageOf } from './openai-usage.ts'
 import type { Provider, ProviderCall, ProviderResult } from './provider.ts'
 import type { TableEntry } from './table.ts'
 
 /** 2,048 embeddings of 3,072 numbers, the most that OpenAI answers, as decimal text. */
-const maxReplyBytes = 128 * 1024 * 1024
+export const maxReplyBytes = 128 * 1024 * 1024
 
-/**
- * A provider for OpenAI-compatible servers that have the routes of these operations.
- * @param strict the server refuses arguments that it does not know
- */
-export function openAiCompatible(operations: readonly Operation[], strict: boolean): Provider {
+/** A provider for servers that speak OpenAI's API in this way. */
+export function openAiCompatible(dialect: OpenAiDialect): Provider {
   return {
     async run(call) {
-      if (!operations.includes(call.operation)) throw unsupported(call)
-      const response = await send(buildRequest(call, strict))
+      if (!dialect.operations.includes(call.operation)) throw unsupported(call)
+      const response = await send(buildRequest(call, dialect))
       if (response.status !== 200) throw await readError(response)
       return call.stream ? runStream(call, response) : plain(call, response.body)
     },
@@ -34,12 +30,13 @@ async function plain(call: ProviderCall, body: AsyncIterable<Uint8Array>): Promi
   return { body: bytes, usage: usageOf(parseReply(call.operation, bytes)) }
 }
 
-function unsupported({ operation, deployment }: ProviderCall): PenstockError {
-  const message = `The deployment ${deployment.model} serves text completions only, not ${operation}.`
+/** For an operation that the upstream has no route for. */
+export function unsupported({ operation, deployment }: ProviderCall): PenstockError {
+  const message = `The deployment ${deployment.model} does not serve requests for ${operation}.`
   return new PenstockError('unsupported_parameter', message)
 }
 
-const everything = ['chat', 'completion', 'embedding'] as const
+export const everything = ['chat', 'completion', 'embedding'] as const
 
 // LiteLLM reads these variables too, and like OpenAI's own SDKs it sends the key to whatever api_base
 // is configured.
@@ -54,7 +51,7 @@ const atOpenAi = {
 
 export const openai: TableEntry = {
   ...atOpenAi,
-  provider: openAiCompatible(everything, true),
+  provider: openAiCompatible({ operations: everything, strict: true }),
   prefixes: ['openai', 'custom_openai'],
   // gpt-oss is open weights: others serve it, OpenAI does not.
   owns: /^(?:gpt-(?!oss)|chatgpt-|o\d+(?:-|$)|text-embedding-|ft:|codex-|davinci-|babbage-)/,
@@ -66,13 +63,13 @@ export const openai: TableEntry = {
  */
 export const textCompletionOpenai: TableEntry = {
   ...atOpenAi,
-  provider: openAiCompatible(['completion'], true),
+  provider: openAiCompatible({ operations: ['completion'], strict: true }),
   prefixes: ['text-completion-openai'],
 }
 
 /** Not strict: it ignores what it does not know, and has a `priority` of its own. */
 export const vllm: TableEntry = {
-  provider: openAiCompatible(everything, false),
+  provider: openAiCompatible({ operations: everything, strict: false }),
   prefixes: ['hosted_vllm', 'vllm'],
   slots: 64,
   locality: 'local',

@@ -16,6 +16,10 @@ test('a prefix names the provider, the rest is the model, slashes and colons inc
     ['ollama_chat/llama3:8b', 'ollama_chat', 'llama3:8b'],
     ['text-completion-openai/codegemma', 'text-completion-openai', 'codegemma'],
     ['sim/lorem', 'sim', 'lorem'],
+    ['anthropic/claude-opus-5', 'anthropic', 'claude-opus-5'],
+    ['bedrock/us.amazon.nova-pro-v1:0', 'bedrock', 'us.amazon.nova-pro-v1:0'],
+    ['bedrock/converse/amazon.nova-pro-v1:0', 'bedrock', 'amazon.nova-pro-v1:0'],
+    ['bedrock/us-west-2/cohere.command-r-v1:0', 'bedrock', 'cohere.command-r-v1:0'],
     ['openai/*', 'openai', '*'],
   ] as const
   for (const [written, prefix, model] of cases) {
@@ -40,7 +44,7 @@ test('bare names belong to the provider that owns them', () => {
     const resolved = resolveProvider(deployment(model), {})
     assert.deepEqual([resolved.prefix, resolved.model], ['openai', model])
   }
-  for (const model of ['gpt-oss:20b', 'llama3', 'o', 'open-mistral', 'claude-x']) {
+  for (const model of ['gpt-oss:20b', 'llama3', 'o', 'open-mistral', 'claudette']) {
     assert.throws(() => resolveProvider(deployment(model), {}), /unknown provider/)
   }
 })

@@ -12,6 +12,8 @@ export interface ResolvedProvider {
   model: string
   apiBase: string | null
   apiKey: string | null
+  /** The deployment's, and what the environment adds to them. */
+  defaults: Record<string, unknown>
   locality: 'local' | 'cloud'
 }
 
@@ -32,7 +34,8 @@ export function resolveProvider(
       `${describe(deployment)}: api_base is missing; set it, or ${entry.apiBaseEnv.join(' or ')}`,
     )
   }
-  const apiKey = deployment.apiKey ?? firstSet(env, entry.apiKeyEnv ? [entry.apiKeyEnv] : [])
+  const keyNames = [entry.apiKeyEnv ?? [], entry.otherKeyEnv ?? []].flat()
+  const apiKey = deployment.apiKey ?? firstSet(env, keyNames)
   return {
     entry: deployment.mockResponse === null ? entry : mocked(entry, deployment.mockResponse),
     prefix,
@@ -40,6 +43,7 @@ export function resolveProvider(
     apiBase,
     // A line break at the end of a key file or variable would make an invalid header.
     apiKey: apiKey?.trim() || null,
+    defaults: { ...defaultsFrom(env, entry.defaultsEnv ?? {}), ...deployment.defaults },
     locality: deployment.dataLocality ?? (isPrivate(apiBase) ? 'local' : entry.locality),
   }
 }
@@ -49,7 +53,10 @@ function findEntry(deployment: Deployment): { entry: TableEntry; prefix: string;
   const slash = written.indexOf('/')
   const prefix = written.slice(0, Math.max(slash, 0))
   const named = providers.find(({ prefixes }) => prefixes.includes(prefix))
-  if (named !== undefined) return { entry: named, prefix, model: written.slice(slash + 1) }
+  if (named !== undefined) {
+    const model = written.slice(slash + 1)
+    return { entry: named, prefix, model: named.modelName?.(model) ?? model }
+  }
   const owner = providers.find(({ owns }) => owns?.test(written))
   const [ownPrefix] = owner?.prefixes ?? []
   if (owner !== undefined && ownPrefix !== undefined) {
@@ -72,6 +79,18 @@ function firstSet(
     if (value) return value
   }
   return null
+}
+
+function defaultsFrom(
+  env: Record<string, string | undefined>,
+  names: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const found: Record<string, string> = {}
+  for (const [param, name] of Object.entries(names)) {
+    const value = env[name]?.trim()
+    if (value) found[param] = value
+  }
+  return found
 }
 
 // RFC 1918, 1122, 3927 and 6598 (which Tailscale uses), RFC 4291 and 4193.

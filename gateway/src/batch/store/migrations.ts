@@ -1,6 +1,7 @@
 // The tables of files and batches. Postgres is the truth about a batch; BullMQ's jobs, on Postgres or
 // on Redis, only drive it, and what they lose is put back from here.
-import { type Kysely, type Migration, sql } from 'kysely'
+import { type Kysely, sql } from 'kysely'
+import type { Migration } from 'kysely/migration'
 
 const filesAndBatches: Migration = {
   async up(db: Kysely<unknown>): Promise<void> {

@@ -6,16 +6,23 @@ export interface AdminOperation<P extends z.ZodType = z.ZodType, R extends z.Zod
   method: 'get' | 'post'
   /** `/key/generate`; LiteLLM's. */
   path: string
+  /** The same at a second path; a parameter in it (`/key/:key/regenerate`) joins the others. */
+  alsoAt?: string
   /** The body of a POST, the query string of a GET. */
   params: P
   reply: R
+  /** A POST that changes nothing about keys, teams, users and budgets. A GET changes nothing at all. */
+  leavesAccess?: true
   /**
    * Parameters that hold a key, or a list of keys, as its holder knows it. The gateway puts a reference
    * in its place: `hash:<hex>` for a key, the text itself for a key's id.
    */
   keyParams?: readonly string[]
-  /** The gateway makes a new key (or takes `params.key`), and shows it once in the reply. */
-  makesKey?: true
+  /**
+   * The gateway makes a new key, or takes the one in the parameter that is named here and keeps it
+   * back, and shows it once in the reply.
+   */
+  makesKey?: 'key' | 'new_key'
 }
 
 /** For its types: the operation as it is. */

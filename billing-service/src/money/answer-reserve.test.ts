@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { ReserveQuestion, ReserveReply } from '@penstock/shared/contracts/budget'
+import type { PenstockError } from '@penstock/shared/contracts/errors'
+import pino from 'pino'
+import { createReserveDesk, type Reserve } from './answer-reserve.ts'
+
+const quiet = pino({ level: 'silent' })
+const granted: ReserveReply = { granted: true, accounts: [] }
+
+function question(requestId: string, expiresAt = Number.MAX_SAFE_INTEGER): ReserveQuestion {
+  const accounts = [{ kind: 'key' as const, owner: 'k', model: '' }]
+  return { requestId, accounts, amount: '1', tokens: 1, expiresAt }
+}
+
+/** A database whose statements end when the test says so. */
+function slowDatabase() {
+  const statements: { names: string[]; end(): void }[] = []
+  const reserve: Reserve = (questions) =>
+    new Promise((resolve) => {
+      statements.push({
+        names: questions.map(({ requestId }) => requestId),
+        end: () => resolve(questions.map(() => granted)),
+      })
+    })
+  return { statements, reserve }
+}
+
+const settled = () => new Promise((resolve) => setImmediate(resolve))
+
+test('questions that come while a statement is on its way go together in the next one', async () => {
+  const { statements, reserve } = slowDatabase()
+  const desk = createReserveDesk(quiet, reserve)
+  const replies = ['a', 'b', 'c'].map((name) => desk.ask(question(name)))
+  assert.deepEqual(
+    statements.map(({ names }) => names),
+    [['a']],
+  )
+  statements[0]?.end()
+  await settled()
+  assert.deepEqual(statements[1]?.names, ['b', 'c'])
+  statements[1]?.end()
+  assert.deepEqual(await Promise.all(replies), [granted, granted, granted])
+})
+
+test('what waits is bounded, and the rest is told to come again', async () => {
+  const { statements, reserve } = slowDatabase()
+  const desk = createReserveDesk(quiet, reserve)
+  const replies = Array.from({ length: 1_001 }, (_, i) => desk.ask(question(`req-${i}`)))
+  await assert.rejects(desk.ask(question('one too many')), (error: PenstockError) => {
+    assert.equal(error.code, 'service_unavailable')
+    assert.equal(error.info.retryAfterMs, 500)
+    return true
+  })
+  for (let i = 0; i < 5; i++) {
+    statements[i]?.end()
+    await settled()
+  }
+  assert.equal((await Promise.all(replies)).length, 1_001)
+  assert.ok(statements.every(({ names }) => names.length <= 250))
+})
+
+test('nothing is reserved for whoever has given up, or whose deadline has passed', async () => {
+  const { statements, reserve } = slowDatabase()
+  let now = 1_000
+  const desk = createReserveDesk(quiet, reserve, () => now)
+  const first = desk.ask(question('first'))
+  const late = assert.rejects(desk.ask(question('late')), { code: 'service_unavailable' })
+  const past = assert.rejects(desk.ask(question('past', 2_000)), { code: 'deadline_exceeded' })
+  now = 3_500
+  statements[0]?.end()
+  await Promise.all([first, late, past])
+  await settled()
+  assert.equal(statements.length, 1)
+})
+
+test('a question that the database cannot take does not spoil its neighbours', async () => {
+  const reserve: Reserve = (questions) => {
+    const spoilt = questions.some(({ requestId }) => requestId === 'odd')
+    if (spoilt) return Promise.reject(Object.assign(new Error('odd'), { code: '22003' }))
+    return Promise.resolve(questions.map(() => granted))
+  }
+  const desk = createReserveDesk(quiet, reserve)
+  const replies = ['first', 'good', 'odd', 'fine'].map((name) => desk.ask(question(name)))
+  const outcomes = await Promise.allSettled(replies)
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ['fulfilled', 'fulfilled', 'rejected', 'fulfilled'],
+  )
+  await assert.rejects(replies[2] ?? Promise.resolve(), { code: 'invalid_request' })
+})
+
+test('a database that is away, and a service that closes, are said to be unavailable', async () => {
+  const away: Reserve = () =>
+    Promise.reject(Object.assign(new Error('secret host'), { code: 'ECONNREFUSED' }))
+  const desk = createReserveDesk(quiet, away)
+  await assert.rejects(desk.ask(question('a')), {
+    code: 'service_unavailable',
+    message: 'Budgets cannot be checked: database: connection refused.',
+  })
+  const { statements, reserve } = slowDatabase()
+  const closing = createReserveDesk(quiet, reserve)
+  const underWay = closing.ask(question('under way'))
+  const waits = assert.rejects(closing.ask(question('waits')), { code: 'service_unavailable' })
+  closing.close()
+  await waits
+  statements[0]?.end()
+  assert.deepEqual(await underWay, granted)
+})

@@ -1,0 +1,45 @@
+// Whose rows an actor gets to see, whatever it asks for: the master all of them; a key's holder those
+// of the key and of its user, and those of the teams that the user is an admin of.
+import type { Actor } from '@penstock/shared/contracts/admin'
+import type { Kysely, RawBuilder } from 'kysely'
+import { sql } from 'kysely'
+import type { Database } from '../database.ts'
+
+/** Null: everything. */
+export type Scope = { keyId: string | null; userId: string | null; teamIds: string[] } | null
+
+export async function scopeOf(db: Kysely<Database>, actor: Actor): Promise<Scope> {
+  if (actor.role === 'master') return null
+  const { keyId, userId, teamId } = actor
+  if (userId === null) return { keyId, userId, teamIds: [] }
+  const rows = await db
+    .selectFrom('team_member')
+    .select('team_id')
+    .where('user_id', '=', userId)
+    .where('role', '=', 'admin')
+    // As in access/relations.ts: a team's key has no say in other teams.
+    .$if(teamId !== null, (of) => of.where('team_id', '=', teamId))
+    .execute()
+  return { keyId, userId, teamIds: rows.map((row) => row.team_id) }
+}
+
+/** For a table with `key_id`, `user_id` and `team_id`. */
+export function withinScope(scope: Scope): RawBuilder<boolean> {
+  if (scope === null) return sql`true`
+  return sql`(key_id = ${scope.keyId} or user_id = ${scope.userId}
+    or team_id = any(${scope.teamIds}::text[]))`
+}
+
+const hashPrefix = 'hash:'
+
+/** @returns the key's id; null: there is no such key. A deleted key is known by its id only. */
+export async function keyIdOf(db: Kysely<Database>, reference: string): Promise<string | null> {
+  if (!reference.startsWith(hashPrefix)) return reference
+  const hash = Buffer.from(reference.slice(hashPrefix.length), 'hex')
+  const row = await db
+    .selectFrom('api_key')
+    .select('key_id')
+    .where('secret_hash', '=', hash)
+    .executeTakeFirst()
+  return row?.key_id ?? null
+}

@@ -1,0 +1,104 @@
+// The dearest that a token, a millisecond and a call can cost at a deployment, by the rules that
+// price.ts settles with: configured prices, then the vendor's list.
+import type { DeploymentInfo } from '@penstock/shared/contracts/fleet'
+import type { ConfiguredPrices } from '@penstock/shared/contracts/usage'
+import type { Decimal } from '@penstock/shared/pricing/money'
+import { configuredList, type OwnPrices } from '@penstock/shared/pricing/price'
+import { lookUpPrices, type PriceList } from '@penstock/shared/pricing/price-table'
+
+/** One price each for the prompt and the answer, per token or per millisecond; absent: nothing. */
+export interface DearestPrices {
+  prompt?: Decimal
+  promptMs?: Decimal
+  answer?: Decimal
+  answerMs?: Decimal
+  call?: Decimal
+}
+
+export interface PricesQuestion {
+  info: Pick<DeploymentInfo, 'prices' | 'priceRef'>
+  /** The model at the upstream, where the deployment's name is a pattern. */
+  model: string
+  /** Epoch milliseconds: the call may come at any time between, and prices depend on the time. */
+  from: number
+  until: number
+  /** The most there can be: a long prompt makes every token of a call dearer. */
+  promptTokens: number
+}
+
+/** @returns null where nothing names any price */
+export function dearestPrices(question: PricesQuestion): DearestPrices | null {
+  const own = configuredList(question.info.prices)
+  const lists = own.input === undefined || own.output === undefined ? listsOf(question) : []
+  const isConfigured = Object.keys(own).length > 0
+  if (!isConfigured && lists.length === 0) return null
+
+  const found: DearestPrices = {}
+  if (own.input === undefined && own.inputSeconds !== undefined) found.promptMs = own.inputSeconds
+  else {
+    const effective = own.input === undefined ? merged(lists, own) : [own]
+    const parts = effective.map((list) => [list.input, list.cacheRead, list.cacheWrite])
+    const media = effective.flatMap((list) => [list.inputAudio, list.inputImage])
+    setDearest(found, 'prompt', [...parts.flat(), ...media])
+  }
+  if (own.output === undefined && own.outputSeconds !== undefined) {
+    found.answerMs = own.outputSeconds
+  } else {
+    const effective = own.output === undefined ? merged(lists, own) : [own]
+    const parts = effective.map((list) => [list.output, list.reasoning])
+    const media = effective.flatMap((list) => [list.outputAudio, list.outputImage])
+    setDearest(found, 'answer', [...parts.flat(), ...media])
+  }
+  if (!isConfigured) {
+    setDearest(
+      found,
+      'call',
+      lists.map((list) => list.request),
+    )
+  }
+  return found
+}
+
+/** At its beginning and its end, for the shortest and the longest prompt: tiers and hours. */
+function listsOf({ info, model, from, until, promptTokens }: PricesQuestion): PriceList[] {
+  if (info.priceRef === null) return []
+  const { provider } = info.priceRef
+  return [from, until].flatMap((at) =>
+    [0, promptTokens].flatMap((tokens) => {
+      const list = lookUpPrices({ provider, model, at, promptTokens: tokens })
+      return list === null ? [] : [list]
+    }),
+  )
+}
+
+function merged(lists: readonly PriceList[], own: OwnPrices): OwnPrices[] {
+  return lists.length === 0 ? [own] : lists.map((list) => ({ ...list, ...own }))
+}
+
+function setDearest(
+  found: DearestPrices,
+  name: keyof DearestPrices,
+  prices: readonly (Decimal | undefined)[],
+): void {
+  for (const price of prices) {
+    const dearest = found[name]
+    if (price === undefined) continue
+    if (dearest === undefined || isDearer(price, dearest)) found[name] = price
+  }
+}
+
+function isDearer(one: Decimal, other: Decimal): boolean {
+  const exponent = Math.min(one.exponent, other.exponent)
+  const scaled = (price: Decimal) => price.digits * 10n ** BigInt(price.exponent - exponent)
+  return scaled(one) > scaled(other)
+}
+
+/** Prices that stand in where nothing else names any. */
+export function withDefaults(
+  found: DearestPrices | null,
+  defaults: ConfiguredPrices | null,
+  question: PricesQuestion,
+): DearestPrices | null {
+  if (found !== null || defaults === null) return found
+  return dearestPrices({ ...question, info: { prices: defaults, priceRef: null } })
+}

@@ -1,0 +1,82 @@
+// What a key, its limits and its budget add to a request at one connection: the same request by the
+// master key and by virtual keys, in turns, so that a machine that drifts drifts for all of them.
+// `npm run bench` prints it at its end; alone: `node test/bench/admission.ts`. Nothing is asserted.
+import assert from 'node:assert/strict'
+import { createKeys } from '../harness/keys.ts'
+import { startProcesses } from '../harness/processes.ts'
+import { startServers } from '../harness/servers.ts'
+import { milliseconds } from './format.ts'
+import { percentile } from './statistics.ts'
+
+const rounds = 600
+const warmUp = 200
+const masterKey = 'sk-of-the-admission-bench'
+const model = 'answered-at-once'
+const body = { model, messages: [{ role: 'user', content: 'hello' }], max_tokens: 16 }
+const plenty = 1_000_000
+
+const config = {
+  model_list: [
+    {
+      model_name: model,
+      litellm_params: { model: 'openai/x', mock_response: 'hello', max_parallel_requests: 64 },
+      model_info: { input_cost_per_token: 1e-6, output_cost_per_token: 1e-6 },
+    },
+  ],
+  general_settings: { master_key: masterKey },
+}
+
+/** @returns lines for people */
+export async function measureAdmission(signal: AbortSignal): Promise<string[]> {
+  const servers = await startServers()
+  const processes = await startProcesses({ servers, config }).catch(async (error) => {
+    await servers.close()
+    throw error
+  })
+  try {
+    for (const service of ['router', 'worker', 'billing'] as const) await processes.start(service)
+    const keys = await createKeys(processes.client, [processes.url])
+    const limits = { rpm_limit: plenty, tpm_limit: plenty * 100, max_parallel_requests: 1_000 }
+    const made = {
+      'a key without limits and budget': await keys.make({}),
+      'a key with limits': await keys.make(limits),
+      'a key with a budget': await keys.make({ max_budget: plenty }),
+      'a key with limits and a budget': await keys.make({ ...limits, max_budget: plenty }),
+    }
+    const clients = new Map([['the master key', processes.client]])
+    for (const [name, key] of Object.entries(made)) {
+      const [client] = key.clients
+      if (client !== undefined) clients.set(name, client)
+    }
+    const times = new Map<string, number[]>([...clients.keys()].map((name) => [name, []]))
+    for (let round = 0; round < warmUp + rounds; round++) {
+      for (const [name, client] of clients) {
+        signal.throwIfAborted()
+        const begunAt = performance.now()
+        const answer = await client.post('/v1/chat/completions', body)
+        assert.equal(answer.status, 200, answer.text)
+        if (round >= warmUp) times.get(name)?.push(performance.now() - begunAt)
+      }
+    }
+    await keys.close()
+    return linesOf(times)
+  } finally {
+    await processes.close()
+    await servers.close()
+  }
+}
+
+function linesOf(times: ReadonlyMap<string, number[]>): string[] {
+  const p50s = [...times].map(([name, all]) => ({ name, p50: percentile(all, 0.5) }))
+  const base = p50s[0]?.p50 ?? 0
+  return p50s.map(({ name, p50 }, index) => {
+    const added = index === 0 ? '' : `, ${milliseconds(p50 - base)} more`
+    return `  ${name.padEnd(32)} p50 ${milliseconds(p50)}${added}`
+  })
+}
+
+if (import.meta.main) {
+  const stop = new AbortController()
+  process.once('SIGINT', () => stop.abort(new Error('stopped')))
+  console.log((await measureAdmission(stop.signal)).join('\n'))
+}

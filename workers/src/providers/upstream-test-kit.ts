@@ -1,0 +1,101 @@
+// What the tests of providers over HTTP share: a server that records what it is sent and answers what
+// the test says, and the run of one call against it.
+import { once } from 'node:events'
+import http from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
+import { closeHttp } from './http.ts'
+import { testCall } from './ollama-test-kit.ts'
+import type { Provider, ProviderResult } from './provider.ts'
+
+export type CallOptions = NonNullable<Parameters<typeof testCall>[1]>
+
+export interface Received {
+  url: string
+  headers: http.IncomingHttpHeaders
+  body: Record<string, unknown>
+}
+
+export interface Upstream {
+  /** Without a slash at its end. */
+  origin: string
+  received: Received[]
+  /** The next answers, the last one for good. */
+  answers: ((response: http.ServerResponse, received: Received) => void)[]
+  close(): Promise<void>
+}
+
+export async function startUpstream(): Promise<Upstream> {
+  const received: Received[] = []
+  const answers: Upstream['answers'] = []
+  const server = http.createServer(async (request, response) => {
+    const text = Buffer.concat(await request.toArray()).toString()
+    const { url = '', headers } = request
+    const one = { url, headers, body: JSON.parse(text) }
+    received.push(one)
+    const answer = answers.length > 1 ? answers.shift() : answers[0]
+    answer?.(response, one)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    received,
+    answers,
+    async close() {
+      await closeHttp()
+      server.close()
+      server.closeAllConnections()
+    },
+  }
+}
+
+export function json(text: string | object, status = 200, headers: Record<string, string> = {}) {
+  const body = typeof text === 'string' ? text : JSON.stringify(text)
+  return (response: http.ServerResponse) => {
+    response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body)
+  }
+}
+
+/** `pieceBytes`: cut into reads of that size; as one without it. */
+export function sse(bytes: Uint8Array | string, pieceBytes?: number) {
+  const whole = Buffer.from(bytes)
+  return async (response: http.ServerResponse) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    const size = pieceBytes ?? Math.max(whole.length, 1)
+    for (let at = 0; at < whole.length; at += size) {
+      response.write(whole.subarray(at, at + size))
+      if (size < whole.length) await setImmediate()
+    }
+    response.end()
+  }
+}
+
+export interface Outcome extends ProviderResult {
+  /** What was emitted. */
+  text: string
+  /** The reply, parsed; null for a stream. */
+  reply: Record<string, unknown> | null
+}
+
+export async function runCall(
+  provider: Provider,
+  body: Record<string, unknown>,
+  options: CallOptions,
+): Promise<Outcome> {
+  const emitted: Uint8Array[] = []
+  const call = testCall(body, { emit: (events) => void emitted.push(events), ...options })
+  const result = await provider.run(call)
+  const reply = result.body === null ? null : JSON.parse(Buffer.from(result.body).toString())
+  return { ...result, text: Buffer.concat(emitted).toString(), reply }
+}
+
+/** The first choice of each reply or chunk; a chunk of usage alone has none. */
+export function firstChoices(
+  bodies: readonly (Record<string, unknown> | null)[],
+): Record<string, unknown>[] {
+  return bodies.flatMap((body) => {
+    const choices = body?.choices
+    return Array.isArray(choices) ? choices.slice(0, 1) : []
+  })
+}
