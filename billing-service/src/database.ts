@@ -128,5 +128,8 @@ export function openDatabase(options: DatabaseOptions): Kysely<Database> {
     keepAlive: true,
   })
   pool.on('error', (error) => options.onIdleError?.(error))
+  // A connection that breaks between two statements of a transaction belongs to nobody who listens;
+  // the next statement fails all the same.
+  pool.on('connect', (client) => client.on('error', () => {}))
   return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
 }
