@@ -4,7 +4,7 @@ import { type Kysely, sql } from 'kysely'
 
 export async function up(db: Kysely<unknown>): Promise<void> {
   // Makes the partition of a month, moving there what the DEFAULT one holds of it. False: it is there
-  // already. The DEFAULT partition is locked for that time: nobody adds to it what is being moved.
+  // already. The table is locked for that time.
   await sql`
     create function make_month_partition(parent text, month date) returns boolean
     language plpgsql as $$
@@ -17,6 +17,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       if to_regclass(part) is not null then
         return false;
       end if;
+      -- The parent: a query that waited for the DEFAULT partition alone would have been planned without
+      -- the new one, and so would see the moved rows in neither.
+      execute format('lock table %I in access exclusive mode', parent);
       execute format('lock table %I in access exclusive mode', parent || '_default');
       -- Another process may have made it while we waited.
       if to_regclass(part) is not null then
