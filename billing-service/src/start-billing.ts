@@ -25,7 +25,6 @@ export interface BillingSettings {
   /** An IANA zone: where days, weeks and months of budgets begin. */
   timezone: string
   /** Keep prompts and replies, where neither key nor team says otherwise. */
-  storePrompts: boolean
   retention: Retention
 }
 
@@ -45,13 +44,12 @@ export interface Billing {
 
 export const defaultSettings: BillingSettings = {
   timezone: 'UTC',
-  storePrompts: false,
   retention: { requestLogMs: null, promptsMs: null },
 }
 
 export function settingsOf({ penstock }: PenstockConfig): BillingSettings {
-  const { budgets, storePrompts, retention } = penstock
-  return { timezone: budgets.timezone, storePrompts, retention }
+  const { budgets, retention } = penstock
+  return { timezone: budgets.timezone, retention }
 }
 
 const questionsCloseMs = 2_000

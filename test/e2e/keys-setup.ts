@@ -16,7 +16,6 @@ export async function startKeys() {
   const { natsUrl, databaseUrl, db } = servers
   const settings = {
     timezone: 'Europe/Berlin',
-    storePrompts: false,
     retention: { requestLogMs: null, promptsMs: null },
   }
   const options = { natsUrl, databaseUrl, log: silent, settings }

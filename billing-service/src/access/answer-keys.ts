@@ -13,15 +13,13 @@ export interface AnswerKeysOptions {
   bus: Bus
   db: Kysely<Database>
   log: Logger
-  /** The config's, as it is now. */
-  storePrompts(): boolean
 }
 
 /** More are refused: whoever asks that often has been waiting for longer than it wants to. */
 const maxUnderWay = 1_000
 
 /** @returns stop */
-export function answerKeys({ bus, db, log, storePrompts }: AnswerKeysOptions): () => void {
+export function answerKeys({ bus, db, log }: AnswerKeysOptions): () => void {
   const { keyLookup } = channels
   let underWay = 0
   const sub = answer(
@@ -34,7 +32,7 @@ export function answerKeys({ bus, db, log, storePrompts }: AnswerKeysOptions): (
       }
       underWay += 1
       try {
-        return await lookUpKey(db, question, storePrompts())
+        return await lookUpKey(db, question)
       } catch (error) {
         throw explained(error, 'a key', log)
       } finally {

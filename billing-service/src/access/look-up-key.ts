@@ -43,18 +43,16 @@ interface FoundRow {
 }
 
 /**
- * @param storePrompts the config's: for keys that say nothing, and whose team says nothing
  * @throws PenstockError `service_unavailable` for an unknown key of a gateway with another secret
  */
 export async function lookUpKey(
   db: Kysely<Database>,
   { secretHash, secretFingerprint }: z.output<typeof keyLookup>,
-  storePrompts: boolean,
 ): Promise<z.input<typeof keyLookupReply>> {
   const row = await find(db, secretHash)
   if (row === null) return { facts: null, version: 0 }
   const version = Number(row.version)
-  if (row.key_id !== null) return { facts: factsOf(row, row.key_id, storePrompts), version }
+  if (row.key_id !== null) return { facts: factsOf(row, row.key_id), version }
   const isOther = secretFingerprint !== undefined && secretFingerprint !== row.secret_fingerprint
   if (isOther && row.has_keys) throw otherSecret()
   return { facts: null, version }
@@ -106,7 +104,7 @@ async function find(db: Kysely<Database>, secretHash: string): Promise<FoundRow 
   return rows[0] ?? null
 }
 
-function factsOf(row: FoundRow, keyId: string, storePrompts: boolean): KeyFacts {
+function factsOf(row: FoundRow, keyId: string): KeyFacts {
   const { holder: key, team, app_user: user, team_id: teamId, user_id: userId } = row
   const held = [key, team, user].filter((one) => one !== null)
   const limits: LimitedScope[] = []
@@ -126,7 +124,7 @@ function factsOf(row: FoundRow, keyId: string, storePrompts: boolean): KeyFacts 
     modelLists: held.map((one) => one.models).filter((models) => models.length > 0),
     aliases: { ...team?.aliases, ...key.aliases },
     tags: [...new Set([...key.tags, ...(team?.tags ?? [])])],
-    storePrompts: held.find((one) => one.store_prompts !== null)?.store_prompts ?? storePrompts,
+    storePrompts: held.find((one) => one.store_prompts !== null)?.store_prompts ?? null,
     limits,
     accounts: row.accounts,
     spent: row.spent,

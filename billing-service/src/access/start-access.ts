@@ -12,7 +12,7 @@ export interface AccessOptions {
   databaseUrl: string
   log: Logger
   /** Of the config, as they are now. */
-  settings(): { timezone: string; storePrompts: boolean }
+  settings(): { timezone: string }
   onIdleError(): void
 }
 
@@ -29,8 +29,7 @@ export function startAccess(options: AccessOptions): Access {
   const keys = openDatabase({ databaseUrl, max: 2, statementTimeoutMs: 4_000, onIdleError })
   const admin = openDatabase({ databaseUrl, max: 2, statementTimeoutMs: 10_000, onIdleError })
   const versions = announceVersions(bus, keys)
-  const storePrompts = () => settings().storePrompts
-  const stopKeys = answerKeys({ bus, db: keys, log, storePrompts })
+  const stopKeys = answerKeys({ bus, db: keys, log })
   const timezone = () => settings().timezone
   const stopAdmin = answerAdmin({ bus, db: admin, log, versions, timezone })
   return {
