@@ -1,4 +1,4 @@
-// The test run: typecheck, lint, unit tests, then the end-to-end tests one file after another. With
+// The test run: typecheck, lint, unit tests, then the end-to-end tests, few files at a time. With
 // patterns only the test files whose path holds one of them. Its last line counts all tests.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
@@ -60,7 +60,10 @@ export async function runTests(patterns) {
     files.filter((file) => !isEndToEnd(file)),
     [],
   )
-  await testStep('end-to-end tests', files.filter(isEndToEnd), ['--test-concurrency=1'])
+  const endToEnd = files.filter(isEndToEnd)
+  await testStep('end-to-end tests', endToEnd.filter(sharesCores), ['--test-concurrency=2'])
+  const alone = endToEnd.filter((file) => !sharesCores(file))
+  await testStep('end-to-end tests that need the machine', alone, ['--test-concurrency=1'])
 
   const noTests = totals.passed + totals.failed === 0
   console.log('')
@@ -70,9 +73,17 @@ export async function runTests(patterns) {
   return noTests || failedSteps.length > 0 || totals.failed > 0 ? 1 : 0
 }
 
-/** These need real servers and both cores: one file at a time. */
+/** These start real servers: few files at a time. */
 function isEndToEnd(file) {
   return file.startsWith('test/e2e/')
+}
+
+/**
+ * Most files wait for heartbeats and timeouts more than they work. Those that kill processes under
+ * load, or hold shares and makespans against a bound, get both cores.
+ */
+function sharesCores(file) {
+  return !/(chaos|late-binding|fair-share|slots|strategies|gateway-|launcher|bench)/.test(file)
 }
 
 /** All test files below a folder, relative to the root. */
