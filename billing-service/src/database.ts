@@ -1,5 +1,6 @@
 // The tables as TypeScript knows them, and a bounded pool that outlives a restart of Postgres.
 import type { ErrorInfo } from '@penstock/shared/contracts/errors'
+import type { Operation } from '@penstock/shared/contracts/request'
 import type { PriceSource, UnitPrices } from '@penstock/shared/pricing/price'
 import { type Generated, Kysely, PostgresDialect } from 'kysely'
 import pg from 'pg'
@@ -16,7 +17,7 @@ export interface RequestLogTable {
   correlation_id: string
   status: 'success' | 'failure' | 'cancelled' | 'interrupted'
   error: ErrorInfo | null
-  operation: 'chat' | 'completion' | 'embedding'
+  operation: Operation
   stream: boolean
   requested_model: string
   model_group: string

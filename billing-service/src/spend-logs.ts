@@ -1,4 +1,5 @@
 // GET /spend/logs: the request log a page at a time, newest first, in LiteLLM's field names.
+import type { Operation } from '@penstock/shared/contracts/request'
 import type { SpendLogRow, SpendLogsPage, SpendLogsQuery } from '@penstock/shared/contracts/spend'
 import { dollarText } from '@penstock/shared/pricing/money'
 import { type Kysely, type RawBuilder, sql } from 'kysely'
@@ -13,7 +14,10 @@ const callTypes = {
   chat: 'acompletion',
   completion: 'atext_completion',
   embedding: 'aembedding',
-} as const
+  moderation: 'amoderation',
+  rerank: 'arerank',
+  image: 'aimage_generation',
+} as const satisfies Record<Operation, string>
 
 /** Filters that a column is compared with. */
 const columns = {

@@ -2,11 +2,11 @@
 // them keeps its HTTP status; what fails after them ends the stream with an explicit error event.
 import type { ServerResponse } from 'node:http'
 import type { FrameEnd, FrameHead } from '@penstock/shared/bus/frame-codec'
-import { type ErrorInfo, errorBody, PenstockError } from '@penstock/shared/contracts/errors'
+import { type ErrorInfo, PenstockError, toErrorInfo } from '@penstock/shared/contracts/errors'
+import { type AnswerForm, chatErrors, chatForm, type ErrorForm } from './answer-form.ts'
 
 /** A client that reads slower than the model writes is let go beyond this, in bytes. */
 const maxUnreadBytes = 8 * 1024 * 1024
-const done = Buffer.from('data: [DONE]\n\n')
 
 /** Where an answer goes. `head` comes with the first bytes; a plain answer has one onEnd alone. */
 export interface AnswerSink {
@@ -21,6 +21,8 @@ export interface AnswerSink {
 export interface AnswerOptions {
   stream: boolean
   receivedAt: number
+  /** OpenAI's by default. */
+  form?: AnswerForm
   /** More headers: names without prefix, values. `end` where the answer is complete already. */
   headers(head: FrameHead, end: FrameEnd | null): [string, string][]
   /** Called when the first bytes of the answer go out. */
@@ -32,26 +34,47 @@ export interface AnswerOptions {
 }
 
 export function answerTo(res: ServerResponse, options: AnswerOptions): AnswerSink {
+  const { form = chatForm, stream } = options
   const open = (head: FrameHead | null, contentType: string, end: FrameEnd | null = null) => {
     if (head !== null) setHeadHeaders(res, head, options.receivedAt, options.headers(head, end))
     res.setHeader('content-type', contentType)
-    if (options.stream) {
+    if (stream) {
       res.setHeader('cache-control', 'no-cache')
       // Tells nginx and its kin not to hold tokens back.
       res.setHeader('x-accel-buffering', 'no')
     }
   }
+  const endStream = (head: FrameHead | null, data: Uint8Array, end: FrameEnd) => {
+    const parts = form.end(head, data, end)
+    const last = parts.pop()
+    if (!res.headersSent) open(head, form.streamType)
+    for (const part of parts) if (part.length > 0) res.write(part)
+    res.end(last)
+  }
+  const endWhole = (head: FrameHead | null, data: Uint8Array, end: FrameEnd) => {
+    const bytes = form.whole(head, data, end)
+    open(head, 'application/json', end)
+    res.setHeader('content-length', bytes.length)
+    res.end(bytes)
+  }
+  const fail = (error: ErrorInfo) => {
+    writeError(res, error, form.error)
+    options.onFinish(error.status, error, null)
+  }
   return {
     onQueued(position) {
       if (res.writableEnded || res.destroyed) return
-      if (!res.headersSent) open(null, 'text/event-stream; charset=utf-8')
-      res.write(`: queued position=${position}\n\n`)
+      const comment = form.queued(position)
+      if (comment === null) return
+      if (!res.headersSent) open(null, form.streamType)
+      res.write(comment)
     },
     onData(head, data) {
       // The head comes with the first bytes alone.
       if (head !== null) options.onFirstBytes()
-      if (!res.headersSent) open(head, 'text/event-stream; charset=utf-8')
-      if (data.length > 0) res.write(data)
+      const bytes = form.data(head, data)
+      if (!res.headersSent) open(head, form.streamType)
+      if (bytes !== null && bytes.length > 0) res.write(bytes)
       if (res.writableLength <= maxUnreadBytes) return
       const message = 'The client reads too slowly; the stream was ended.'
       options.cancel()
@@ -59,32 +82,32 @@ export function answerTo(res: ServerResponse, options: AnswerOptions): AnswerSin
       res.destroy()
     },
     onEnd(head, data, end) {
-      if (options.stream) {
-        if (!res.headersSent) open(head, 'text/event-stream; charset=utf-8')
-        if (data.length > 0) res.write(data)
-        res.end(done)
-      } else {
-        open(head, 'application/json', end)
-        res.setHeader('content-length', data.length)
-        res.end(data)
+      try {
+        if (stream) endStream(head, data, end)
+        else endWhole(head, data, end)
+      } catch (cause) {
+        // Nobody else would tell the client: to the dispatcher the request has ended.
+        fail(toErrorInfo(cause))
+        return
       }
       options.onFinish(200, null, end)
     },
-    onError(error) {
-      writeError(res, error)
-      options.onFinish(error.status, error, null)
-    },
+    onError: fail,
   }
 }
 
-/** The OpenAI error body; on a stream that has begun, the same as its last event. */
-export function writeError(res: ServerResponse, error: ErrorInfo): void {
+/** The error as the client's dialect has it; on a stream that has begun, as its last event. */
+export function writeError(
+  res: ServerResponse,
+  error: ErrorInfo,
+  form: ErrorForm = chatErrors,
+): void {
   if (res.writableEnded || res.destroyed) return
-  const body = JSON.stringify(errorBody(error))
   if (res.headersSent) {
-    res.end(`data: ${body}\n\n`)
+    res.end(form.event(error))
     return
   }
+  const body = JSON.stringify(form.body(error))
   res.statusCode = error.status
   if (error.retryAfterMs !== null) {
     res.setHeader('retry-after', Math.max(1, Math.ceil(error.retryAfterMs / 1000)))

@@ -4,11 +4,18 @@ import express, { type ErrorRequestHandler, type Express } from 'express'
 import { mountAdmin } from './access/admin-routes.ts'
 import { withoutKeys } from './access/key-texts.ts'
 import { requireAdmin } from './admin.ts'
+import { mountBatches } from './batch/routes/mount.ts'
 import { correlate } from './correlation.ts'
 import type { Gateway } from './gateway.ts'
+import { mountOpenApi } from './openapi/mount.ts'
+import { mountResponses } from './responses/mount.ts'
+import { imageRequest, moderationRequest, rerankRequest } from './routed-schemas.ts'
+import { mountAzure } from './routes/azure.ts'
 import { health, liveliness, readiness } from './routes/health.ts'
 import { failWith, inferenceRoute } from './routes/inference.ts'
+import { messagesRoutes } from './routes/messages.ts'
 import { getModel, listModels } from './routes/models.ts'
+import { mountOllama } from './routes/ollama.ts'
 import { queue } from './routes/queue.ts'
 import { dailyActivity, globalSpend, spendBy, spendReport } from './routes/reports.ts'
 import { spendContent, spendLogs } from './routes/spend.ts'
@@ -25,8 +32,17 @@ export function createApp(gateway: Gateway): Express {
   app.post(both('/chat/completions'), inferenceRoute(gateway, 'chat', chatRequest))
   app.post(both('/completions'), inferenceRoute(gateway, 'completion', completionRequest))
   app.post(both('/embeddings'), inferenceRoute(gateway, 'embedding', embeddingRequest))
+  app.post(both('/moderations'), inferenceRoute(gateway, 'moderation', moderationRequest))
+  app.post(both('/rerank'), inferenceRoute(gateway, 'rerank', rerankRequest))
+  app.post(both('/images/generations'), inferenceRoute(gateway, 'image', imageRequest))
+  const { answer: messages, countTokens } = messagesRoutes(gateway)
+  app.post(both('/messages'), messages)
+  app.post(both('/messages/count_tokens'), countTokens)
   app.get(both('/models'), listModels(gateway))
   app.get(both('/models/*id'), getModel(gateway))
+  mountAzure(app, gateway)
+  mountOllama(app, gateway)
+  mountResponses(app, gateway)
 
   app.get(['/health/liveliness', '/health/liveness'], liveliness)
   app.get('/health/readiness', readiness(gateway))
@@ -45,6 +61,8 @@ export function createApp(gateway: Gateway): Express {
   app.get('/team/daily/activity', dailyActivity(gateway, 'team'))
 
   mountAdmin(app, gateway)
+  mountBatches(app, gateway)
+  mountOpenApi(app)
 
   app.use((req) => {
     const path = withoutKeys(req.path)

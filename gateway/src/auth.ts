@@ -64,7 +64,7 @@ export function createAuthenticate(options: AuthOptions): Authenticate {
 }
 
 /** @param now epoch milliseconds */
-function holderOf(facts: KeyFacts | null, now: number): Identity {
+export function holderOf(facts: KeyFacts | null, now: number): Identity {
   if (facts === null) throw notValid()
   if (facts.expiresAt !== null && facts.expiresAt <= now) {
     const message = `The API key expired at ${new Date(facts.expiresAt).toISOString()}.`

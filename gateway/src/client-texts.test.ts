@@ -91,6 +91,7 @@ test('the worst that a client can send leaves room in the envelope for a history
       sessionId: sessionOf(fields),
       storePrompts: false,
       allowedGroups: null,
+      answerLimit: null,
     }
     const entry = { number: 1, claim: null, queuedAt: null }
     await offer(entry, wanted, new Uint8Array(0), null)

@@ -64,6 +64,7 @@ function send(fields: Partial<NewRequest> = {}): () => void {
     sessionId: null,
     storePrompts: false,
     allowedGroups: null,
+    answerLimit: null,
     ...fields,
   }
   return dispatcher.send(request, Buffer.from('{}'), sink, null)

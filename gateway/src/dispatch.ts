@@ -101,7 +101,7 @@ export function createDispatcher(
       if (entry === undefined) return { state: 'gone', tokensSeen: 0 }
       if (!entry.streaming) return { state: 'waiting', tokensSeen: 0 }
       // The attempt that was streaming has died: its client learns that now.
-      const kept = countDeltas(entry.parts)
+      const kept = countDeltas(entry.parts, entry.head?.dialect)
       const tokensSeen = Math.round((kept * entry.seenBytes) / Math.max(1, entry.partBytes))
       const message = 'The worker was lost while it was answering; the answer is incomplete.'
       fail(entry, new PenstockError('interrupted', message).info)
@@ -154,6 +154,7 @@ export function createDispatcher(
 
   function onStreamFrame(entry: Pending, frame: Frame, head: FrameHead | null): void {
     entry.streaming = true
+    entry.head = head ?? entry.head
     entry.seenBytes += frame.data.length
     if (entry.partBytes < maxSeenBytes) {
       entry.parts.push(frame.data)

@@ -5,6 +5,8 @@ import { PrometheusExporter } from '@opentelemetry/exporter-prometheus'
 import { MeterProvider } from '@opentelemetry/sdk-metrics'
 import { ranks } from '@penstock/shared/contracts/request'
 import type { RequestHandler } from 'express'
+import { observeBatches } from './batch/metrics.ts'
+import type { BatchReports } from './batch/reports-view.ts'
 import type { BillingLag } from './billing-lag.ts'
 import type { QueuesView } from './queues-view.ts'
 
@@ -17,6 +19,8 @@ export interface Metrics {
   watchLimiter(limiter: LimiterView): void
   /** From now on: how far billing is behind, asked at every scrape. */
   watchBilling(lag: () => Promise<BillingLag | null>): void
+  /** From now on: the batches as their runners report them. */
+  watchBatches(reports: BatchReports): void
   /** An account has spent its soft limit. */
   softBudgetReached(kind: string): void
   handler: RequestHandler
@@ -76,6 +80,7 @@ export function createMetrics(queues: QueuesView, inFlight: () => number): Metri
     answered: (labels, time) => duration.record(time, attributes(labels)),
     firstToken: (labels, time) => ttft.record(time, attributes(labels)),
     watchLimiter: (limiter) => observeLimiter(meter, limiter),
+    watchBatches: (reports) => observeBatches(meter, reports),
     watchBilling: (lag) => observeBilling(meter, lag),
     softBudgetReached: (kind) => softBudgets.add(1, { kind }),
     handler: (req, res) => exporter.getMetricsRequestHandler(req, res),

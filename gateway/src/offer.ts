@@ -7,14 +7,33 @@ import type { Bus } from '@penstock/shared/bus/connect'
 import { encodeEnvelope } from '@penstock/shared/bus/envelope-codec'
 import { channels, partitionOf } from '@penstock/shared/contracts/channels'
 import { toErrorInfo } from '@penstock/shared/contracts/errors'
-import { type RequestEnvelope, requestEnvelope } from '@penstock/shared/contracts/request'
+import {
+  type DialectName,
+  type RequestEnvelope,
+  requestEnvelope,
+} from '@penstock/shared/contracts/request'
+import type { z } from 'zod'
 import type { QueueHealth } from './queue-health.ts'
 
 /** What a route wants done; the dispatcher adds ids, subjects and the body's place. */
 export type NewRequest = Omit<
   RequestEnvelope,
-  'id' | 'gatewayId' | 'replyTo' | 'body' | 'history' | 'deadline' | 'waitsIn'
-> & { id: string; timeoutMs: number }
+  | 'id'
+  | 'gatewayId'
+  | 'replyTo'
+  | 'body'
+  | 'history'
+  | 'deadline'
+  | 'waitsIn'
+  | 'dialect'
+  | 'dialectHeaders'
+> & {
+  id: string
+  timeoutMs: number
+  /** OpenAI's by default, and no headers. */
+  dialect?: DialectName
+  dialectHeaders?: Record<string, string>
+}
 
 /** The gateway's own note of a request, as far as it is filled in here. */
 export interface Offered {
@@ -74,7 +93,7 @@ export function createOffer(options: OfferOptions): Offer {
           ? { kind: 'inline' }
           : { kind: 'claim', claim: entry.claim, bytes: body.length },
       history: [],
-    } satisfies RequestEnvelope)
+    } satisfies z.input<typeof requestEnvelope>)
     const subject = channels.requests.subject(partitionOf(request.group))
     const message = encodeEnvelope(envelope, inline ? body : nothing)
     const headers = traceparent === null ? {} : { headers: { traceparent } }

@@ -27,7 +27,7 @@ const maxPrefixes = 64
 
 /** @throws PenstockError `invalid_request` naming the header */
 export function routingFacts(
-  req: IncomingMessage,
+  req: Pick<IncomingMessage, 'headers'>,
   request: KnownFields,
   identity: Identity,
   { router, requestTimeoutMs }: PenstockConfig,
@@ -56,7 +56,7 @@ function sharerOf(request: KnownFields, { caller }: Identity): string {
   return user === null ? 'nobody' : `user:${user}`
 }
 
-function mustStayLocal(req: IncomingMessage, { metadata }: KnownFields): boolean {
+function mustStayLocal(req: Pick<IncomingMessage, 'headers'>, { metadata }: KnownFields): boolean {
   const header = req.headers['x-penstock-data']
   // A misspelt demand must not let data out: whatever is not understood is refused.
   for (const [value, param] of [
@@ -73,7 +73,10 @@ function mustStayLocal(req: IncomingMessage, { metadata }: KnownFields): boolean
 }
 
 /** Milliseconds; nothing waits longer than until its deadline. */
-function maxQueueWait(req: IncomingMessage, requestTimeoutMs: number): number | null {
+function maxQueueWait(
+  req: Pick<IncomingMessage, 'headers'>,
+  requestTimeoutMs: number,
+): number | null {
   const header = req.headers['x-penstock-max-queue-wait']
   if (header === undefined) return null
   const seconds = Number(header)
@@ -86,7 +89,7 @@ function maxQueueWait(req: IncomingMessage, requestTimeoutMs: number): number | 
 }
 
 /** Characters of text in the prompt; images and other parts do not count. */
-function textLength({ messages, prompt, input }: KnownFields): number {
+function textLength({ messages, prompt, input, query, documents }: KnownFields): number {
   let length = 0
   for (const { content } of messages ?? []) {
     if (typeof content === 'string') length += content.length
@@ -94,14 +97,20 @@ function textLength({ messages, prompt, input }: KnownFields): number {
       for (const part of content) if (typeof part.text === 'string') length += part.text.length
     }
   }
-  for (const value of [prompt, input]) {
+  for (const value of [prompt, input, query, documents]) {
     if (typeof value === 'string') length += value.length
     else if (Array.isArray(value)) {
-      // A token id counts as the four characters that it stands for.
-      for (const one of value) length += typeof one === 'string' ? one.length : 4
+      for (const one of value) length += textOrToken(one)
     }
   }
   return length
+}
+
+/** A token id counts as the four characters that it stands for. */
+function textOrToken(one: unknown): number {
+  if (typeof one === 'string') return one.length
+  const isText = typeof one === 'object' && one !== null && 'text' in one
+  return isText && typeof one.text === 'string' ? one.text.length : 4
 }
 
 /** A hash of the conversation up to each message: equal beginnings give equal first hashes. */

@@ -1,7 +1,9 @@
 // The requests that Penstock takes, validated at the boundary. Unknown fields are kept: they may
 // mean something to an upstream. Limits are generous; they stop nonsense, not use.
-import { PenstockError } from '@penstock/shared/contracts/errors'
+import { parseFields } from '@penstock/shared/parse-fields'
 import { z } from 'zod'
+
+export { parseFields } from '@penstock/shared/parse-fields'
 
 const tokens = z.int().min(1).max(100_000_000).nullish()
 const penalty = z.number().min(-2).max(2).nullish()
@@ -93,6 +95,8 @@ export interface KnownFields {
   messages?: { content?: string | Record<string, unknown>[] | null | undefined }[] | undefined
   prompt?: unknown
   input?: unknown
+  query?: unknown
+  documents?: unknown
   metadata?: Record<string, unknown> | null | undefined
 }
 
@@ -107,35 +111,7 @@ export function parseRequest<S extends z.ZodType<KnownFields>>(
   return parseFields(schema, value, 'request')
 }
 
-/**
- * @param what of which the fields are, for the message
- * @throws PenstockError `invalid_request` naming the field
- */
-export function parseFields<S extends z.ZodType>(
-  schema: S,
-  value: unknown,
-  what: string,
-): z.output<S> {
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const issue = parsed.error.issues[0]
-  const unknown = issue?.code === 'unrecognized_keys' ? issue.keys.slice(0, 1) : []
-  const path = pathOf([...(issue?.path ?? []), ...unknown])
-  const reason = unknown.length > 0 ? 'unknown field' : (issue?.message ?? 'invalid')
-  const message = path === '' ? `Invalid ${what}: ${reason}` : `Invalid ${what}: ${path}: ${reason}`
-  throw new PenstockError('invalid_request', message, { param: path === '' ? null : path })
-}
-
 /** A query string's fields. @throws PenstockError `invalid_request` naming the field. */
 export function parseQuery<S extends z.ZodType>(schema: S, query: unknown): z.output<S> {
   return parseFields(schema, query, 'query')
-}
-
-function pathOf(path: readonly PropertyKey[]): string {
-  let out = ''
-  for (const key of path) {
-    if (typeof key === 'number') out += `[${key}]`
-    else out += out === '' ? String(key) : `.${String(key)}`
-  }
-  return out
 }

@@ -17,18 +17,27 @@ import { createAdmission } from './admission/admission.ts'
 import { openLimiter } from './admission/limits/open-limiter.ts'
 import { createApp } from './app.ts'
 import { createAuthenticate } from './auth.ts'
+import { type BatchOptions, openBatches } from './batch/open-batches.ts'
+import { watchBatchReports } from './batch/reports-view.ts'
 import { billingLag } from './billing-lag.ts'
+import { createAnswerCache } from './cache/answer-cache.ts'
 import { createDispatcher } from './dispatch.ts'
 import type { Gateway } from './gateway.ts'
+import { createIdempotency } from './idempotency/idempotency.ts'
+import { createIdempotencyStore } from './idempotency/idempotency-store.ts'
 import { openLocalSessions } from './local-sessions.ts'
 import { createMetrics } from './metrics.ts'
 import { watchQueues } from './queues-view.ts'
+import { createBackground } from './responses/background.ts'
+import { openKeptResponses } from './responses/kept-responses.ts'
 
 export interface GatewayOptions {
   config: PenstockConfig
   natsUrl: string
   /** Where several gateways count the limits of keys together; without it each counts alone. */
   redisUrl?: string | null
+  /** Without it the routes of files and batches say what is missing. */
+  batch?: BatchOptions | null
   /** Keys are hashed with it: the same one in every gateway, and as long as its keys are to work. */
   secret: string
   host: string
@@ -40,6 +49,14 @@ export interface GatewayOptions {
 const loopback = new Set(['127.0.0.1', '::1', 'localhost'])
 /** How long open streams may go on after the gateway was told to stop, in milliseconds. */
 const drainMs = 5_000
+
+const serverOptions = {
+  keepAlive: true,
+  noDelay: true,
+  keepAliveTimeout: 75_000,
+  // The whole of an upload: 200 MB over a line that is not the fastest.
+  requestTimeout: 30 * 60_000,
+}
 
 /** @throws ConfigError when an open gateway is told to listen beyond loopback. */
 export async function startGateway(options: GatewayOptions) {
@@ -57,10 +74,14 @@ export async function startGateway(options: GatewayOptions) {
   const queues = watchQueues(bus, log)
   const metrics = createMetrics(queues, () => dispatcher.waiting)
   metrics.watchBilling(() => billingLag(bus))
+  const batchReports = watchBatchReports(bus, log)
+  metrics.watchBatches(batchReports)
   listen(bus, log, channels.softBudget, ({ kind }) => metrics.softBudgetReached(kind))
   const { redisUrl = null } = options
   const redisPolicy = () => gateway.config.penstock.redisLost
   const limiter = await openLimiter({ url: redisUrl, policy: redisPolicy, metrics, log })
+  const batch = options.batch ? openBatches(options.batch, { bus, redisUrl, log }) : null
+  const kept = await openKeptResponses(bus, log)
   const gateway: Gateway = {
     config,
     bus,
@@ -73,12 +94,21 @@ export async function startGateway(options: GatewayOptions) {
     authenticate: createAuthenticate({ masterKey: config.masterKey, secret, keys }),
     secret,
     keys,
+    cache: createAnswerCache({ settings: config.cache, redisUrl, log }),
+    idempotency: createIdempotency({
+      store: createIdempotencyStore(bus),
+      gatewayId: id,
+      services,
+      log,
+    }),
     admission: createAdmission({ bus, fleet, limiter, config: () => gateway.config, log }),
+    batch,
+    background: createBackground(kept, id, () => gateway),
     tracing,
     log,
   }
   const app = createApp(gateway)
-  const server = createServer({ keepAlive: true, noDelay: true, keepAliveTimeout: 75_000 }, app)
+  const server = createServer(serverOptions, app)
   const port = await listening(server, host, options.port)
   const problems = () => [...dispatcher.problems(), ...gateway.admission.problems()]
   const stopHeartbeat = startHeartbeat(bus, 'gateway', id, problems)
@@ -103,18 +133,24 @@ export async function startGateway(options: GatewayOptions) {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       server.closeIdleConnections()
       const drained = setTimeout(() => {
+        void gateway.background.close()
         dispatcher.close()
         server.closeAllConnections()
       }, drainMs)
       await closed
       clearTimeout(drained)
+      await gateway.background.close()
       dispatcher.close()
+      await gateway.idempotency.close()
+      gateway.cache.close()
       stopHeartbeat()
       fleet.close()
       services.close()
       queues.close()
+      batchReports.close()
       keys.close()
       await gateway.admission.close()
+      await batch?.close()
       await metrics.close()
       await bus.close()
       await tracing.close()

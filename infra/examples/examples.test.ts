@@ -12,6 +12,11 @@ test('every example is a config that loads', async () => {
     const { warnings } = await loadConfig(new URL(file, folder).pathname, {
       OPENAI_API_KEY: 'x',
       LITELLM_MASTER_KEY: 'sk-x',
+      OLLAMA_API_BASE: 'http://127.0.0.1:11434',
+      VLLM_API_BASE: 'http://127.0.0.1:8000/v1',
+      AZURE_API_BASE: 'https://example.openai.azure.com',
+      AZURE_API_KEY: 'x',
+      AWS_REGION_NAME: 'eu-central-1',
     })
     assert.deepEqual(warnings, [], file)
   }

@@ -1,13 +1,17 @@
 // The command line: `up` runs all of Penstock on one machine, the other commands one part of it.
 import { createLogger } from '@penstock/shared/telemetry/log'
 import { Command } from 'commander'
+import { addBatchCommands } from './batch/commands.ts'
 import { parentVariable } from './launcher/service-process.ts'
 import { databaseOf, type PartSpec, parts } from './parts.ts'
 import { configurationExitCode } from './process/exit.ts'
 import { onOrphaned, refusalOf, runPart } from './run-part.ts'
 import { type FlagName, flags, parseSettings, type Settings } from './settings.ts'
 
-const upFlags: FlagName[] = ['config', 'nats', 'database', 'redis', 'host', 'port', 'dataDir']
+const upFlags: FlagName[] = [
+  ...(['config', 'nats', 'database', 'redis', 'host', 'port', 'dataDir'] as const),
+  ...(['filesDir', 'filesUrl'] as const),
+]
 
 const program = new Command('penstock')
   .description('An LLM gateway with durable queues in front of the GPUs')
@@ -19,9 +23,11 @@ addCommand('up', 'all of it on this machine, with embedded servers', upFlags, as
 }).alias('all')
 
 for (const [name, spec] of Object.entries(parts)) {
-  addCommand(name, `one part alone: ${spec.summary}`, spec.flags, (settings) =>
+  const command = addCommand(name, `one part alone: ${spec.summary}`, spec.flags, (settings) =>
     runService(name, spec, settings),
   )
+  // Alone it runs batches; with a word it is what people make and follow them with.
+  if (name === 'batch') addBatchCommands(command, process.env)
 }
 
 addCommand(
@@ -78,7 +84,8 @@ async function runMigration(settings: Settings): Promise<void> {
   onOrphaned(() => process.exit(1))
   const databaseUrl = await databaseOf(settings, process.env)
   const { migrate } = await import('@penstock/billing-service/migrate')
-  const applied = await migrate(databaseUrl)
+  const { migrateBatches } = await import('@penstock/gateway/batch/store/migrate')
+  const applied = [...(await migrate(databaseUrl)), ...(await migrateBatches(databaseUrl))]
   const log = createLogger('migrate')
   log.info({ applied }, applied.length === 0 ? 'the tables are up to date' : 'migrated')
   log.flush(() => process.exit(0))

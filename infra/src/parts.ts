@@ -30,7 +30,10 @@ const closeMarginMs = 2_000
 export const parts: Record<string, PartSpec> = {
   gateway: {
     summary: 'answer HTTP requests',
-    flags: ['config', 'nats', 'redis', 'host', 'port', 'dataDir'],
+    flags: [
+      ...(['config', 'nats', 'database', 'redis', 'host', 'port', 'dataDir'] as const),
+      ...(['filesDir', 'filesUrl'] as const),
+    ],
     async start(settings, context) {
       const { startGateway } = await import('@penstock/gateway/start-gateway')
       const loaded = await readConfig(settings, context)
@@ -39,7 +42,29 @@ export const parts: Record<string, PartSpec> = {
       const natsUrl = natsOf(settings)
       const secret = await secretOf(settings, context)
       const { config } = loaded
-      const part = await startGateway({ config, natsUrl, redisUrl, secret, host, port, log })
+      const batch = await batchOf(settings, config, context)
+      const options = { config, natsUrl, redisUrl, secret, batch, host, port, log }
+      const part = await startGateway(options)
+      return following(part, loaded, settings, context)
+    },
+  },
+  batch: {
+    summary: 'run the lines of batches',
+    flags: [
+      ...(['config', 'nats', 'database', 'redis', 'dataDir'] as const),
+      ...(['filesDir', 'filesUrl'] as const),
+    ],
+    async start(settings, context) {
+      const { startBatchRunner } = await import('@penstock/gateway/batch/engine/start-batch-runner')
+      const loaded = await readConfig(settings, context)
+      const { config } = loaded
+      const batch = await batchOf(settings, config, context)
+      if (batch === null) throw missing('database')
+      const { redisUrl } = settings
+      const { log } = context
+      const secret = await secretOf(settings, context)
+      const natsUrl = natsOf(settings)
+      const part = await startBatchRunner({ config, ...batch, natsUrl, redisUrl, secret, log })
       return following(part, loaded, settings, context)
     },
   },
@@ -100,6 +125,18 @@ async function secretOf({ dataDir }: Settings, { env, log }: PartContext): Promi
     log.warn(`${message}: other gateways need the same one (${secretVariable}).`)
   }
   return secret
+}
+
+/** Null without a database: then there are neither files nor batches. */
+async function batchOf(
+  { databaseUrl, files }: Settings,
+  config: PenstockConfig,
+  { env }: PartContext,
+) {
+  const url = databaseUrl ?? config.general.databaseUrl
+  if (url === null) return null
+  const { openStorage } = await import('@penstock/gateway/batch/storage/storage')
+  return { databaseUrl: url, storage: await openStorage(files, env) }
 }
 
 /** @throws ConfigError, UsageError */

@@ -22,6 +22,7 @@ test('with nothing given it listens on loopback, on port 4000, with data in .pen
     host: '127.0.0.1',
     port: 4000,
     dataDir: resolve('.penstock'),
+    files: resolve('.penstock/files'),
     backends: [],
     slots: null,
     drainMs: null,
@@ -91,4 +92,15 @@ test('a fault never repeats a password', () => {
 test('what is missing is named by flag and variable', () => {
   assert.equal(missing('nats').message, '--nats (or NATS_URL) is missing')
   assert.equal(missing('port').message, '--port is missing')
+})
+
+test('files are in the data directory, in one of their own, or in a bucket', () => {
+  assert.equal(parseSettings({ dataDir: '/data' }, {}).files, '/data/files')
+  assert.equal(parseSettings({}, { FILES_DIR: '/srv/files' }).files, '/srv/files')
+  const inBucket = { FILES_DIR: '/srv/files', FILES_URL: 's3://bucket/some/prefix' }
+  assert.equal(parseSettings({}, inBucket).files, 's3://bucket/some/prefix')
+  assert.equal(parseSettings({ filesDir: '/srv/files' }, inBucket).files, '/srv/files')
+  for (const filesUrl of ['https://bucket', 's3://', 's3://bucket?secret=x', 's3://key@bucket']) {
+    assert.deepEqual(faults({ filesUrl }), ['--files-url must be a URL like s3://bucket/prefix'])
+  }
 })

@@ -1,6 +1,6 @@
 // The CLI's flags and their variables, checked: every fault is named after the flag or the variable
 // it came from. Values are not repeated where they may hold a password.
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { z } from 'zod'
 
 export interface Settings {
@@ -14,6 +14,8 @@ export interface Settings {
   port: number
   /** Absolute. */
   dataDir: string
+  /** Where uploaded files are: an absolute path, or `s3://bucket/prefix`. */
+  files: string
   /** Servers whose models are served, whatever they are. */
   backends: readonly string[]
   /** Slots of each of these models; null: the provider's default. */
@@ -42,6 +44,8 @@ export type FlagName =
   | 'host'
   | 'port'
   | 'dataDir'
+  | 'filesDir'
+  | 'filesUrl'
   | 'backend'
   | 'slots'
   | 'drain'
@@ -65,7 +69,8 @@ export const flags: Record<FlagName, Flag> = {
   },
   redis: {
     option: '--redis <url>',
-    meaning: 'the Redis that several gateways count the limits of keys in',
+    meaning:
+      'the Redis for the limits of keys, counted by several gateways, and for the jobs of batches',
     variable: 'REDIS_URL',
   },
   host: { option: '--host <address>', meaning: 'where to listen', byDefault: '127.0.0.1' },
@@ -79,6 +84,17 @@ export const flags: Record<FlagName, Flag> = {
     meaning: 'where the embedded servers, the logs and the secret of the keys are',
     variable: 'PENSTOCK_DATA_DIR',
     byDefault: '.penstock',
+  },
+  filesDir: {
+    option: '--files-dir <directory>',
+    meaning: 'where uploaded files and the results of batches are',
+    variable: 'FILES_DIR',
+    byDefault: 'files in --data-dir',
+  },
+  filesUrl: {
+    option: '--files-url <url>',
+    meaning: 'the same in an S3 bucket (AWS_ENDPOINT_URL: in another server than AWS)',
+    variable: 'FILES_URL',
   },
   backend: {
     option: '--backend <url...>',
@@ -153,6 +169,13 @@ const settings = z.object({
   host: text.default('127.0.0.1'),
   port: numberIn(0, 65_535).default(4000),
   dataDir: text.default('.penstock'),
+  filesDir: text.optional(),
+  filesUrl: text
+    .regex(
+      /^s3:\/\/[a-z0-9][a-z0-9.-]+(\/[\w.!*'()/-]*)?$/,
+      'must be a URL like s3://bucket/prefix',
+    )
+    .optional(),
   backend: z.preprocess(listOf, z.array(backend)).optional(),
   slots: numberIn(1, 10_000).optional(),
   drain: numberIn(0, 86_400).optional(),
@@ -184,11 +207,22 @@ export function parseSettings(given: Record<string, unknown>, env: NodeJS.Proces
     host,
     port,
     dataDir: resolve(dataDir),
+    files: filesOf(parsed.data, given),
     backends: [...new Set(backend)],
     slots: slots ?? null,
     drainMs: drain === undefined ? null : drain * 1_000,
     dryRun: parsed.data.dryRun,
   }
+}
+
+/** A flag for the directory wins over a variable for the bucket. */
+function filesOf(
+  { filesDir, filesUrl, dataDir }: z.output<typeof settings>,
+  given: Record<string, unknown>,
+): string {
+  const isDirectory = given.filesDir !== undefined && given.filesUrl === undefined
+  if (filesUrl !== undefined && !isDirectory) return filesUrl
+  return resolve(filesDir ?? join(dataDir, 'files'))
 }
 
 /** `--port`, or the variable's name where the value came from there. */

@@ -21,6 +21,7 @@ const message = encodeEnvelope(
       sessionId: null,
       storePrompts: false,
       allowedGroups: null,
+      answerLimit: null,
       body: { kind: 'inline' },
       history: [],
     },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { textOfEvents } from './sse-text.ts'
+import { countDeltas, textOfEvents } from './sse-text.ts'
 
 const event = (delta: object) =>
   Buffer.from(`data: ${JSON.stringify({ choices: [{ delta }] })}\n\n`)
@@ -24,4 +24,14 @@ test('a plain reply gives its text', () => {
 test('an event that was cut off counts for nothing', () => {
   const whole = event({ content: 'seen' })
   assert.equal(textOfEvents([whole, event({ content: 'lost' }).subarray(0, 20)]), 'seen')
+})
+
+test("an upstream's own bytes are read in their dialect", () => {
+  const own = (delta: object) =>
+    Buffer.from(`event: content_block_delta\ndata: ${JSON.stringify({ delta })}\n\n`)
+  const pieces = ['one', ' two'].map((text) => own({ type: 'text_delta', text }))
+  const bytes = [own({ type: 'signature_delta', signature: 'x' }), ...pieces]
+  assert.equal(countDeltas(bytes, 'messages'), 2)
+  assert.equal(textOfEvents(bytes, 'messages'), 'one two')
+  assert.equal(countDeltas(bytes), 0)
 })

@@ -1,6 +1,8 @@
 // The text that canonical bytes carry, be they SSE events or one plain reply: what a token count is
 // made from where an upstream reports none or a stream was cut. Not on the path of a token.
+import type { DialectName } from './contracts/request.ts'
 import type { TokenUsage } from './contracts/usage.ts'
+import { dialectOf } from './dialects/table.ts'
 
 interface Fragment {
   content?: unknown
@@ -14,8 +16,12 @@ interface Choice extends Fragment {
   message?: Fragment
 }
 
-/** Deltas that carry text: about the tokens that were streamed. */
-export function countDeltas(chunks: readonly Uint8Array[]): number {
+/**
+ * Deltas that carry text: about the tokens that were streamed.
+ * @param native the dialect of bytes that are an upstream's own
+ */
+export function countDeltas(chunks: readonly Uint8Array[], native?: DialectName): number {
+  if (native !== undefined) return nativeTexts(chunks, native).length
   let count = 0
   for (const payload of payloadsOf(chunks)) {
     const texts = choicesOf(payload).map((choice) => textOf(choice) + textOf(choice.delta))
@@ -25,7 +31,8 @@ export function countDeltas(chunks: readonly Uint8Array[]): number {
 }
 
 /** Events that do not parse (the last one may be cut off) count for nothing. */
-export function textOfEvents(chunks: readonly Uint8Array[]): string {
+export function textOfEvents(chunks: readonly Uint8Array[], native?: DialectName): string {
+  if (native !== undefined) return nativeTexts(chunks, native).join('')
   let text = ''
   for (const payload of payloadsOf(chunks)) {
     for (const choice of choicesOf(payload)) {
@@ -49,6 +56,11 @@ export function usageEvent(chunks: readonly Uint8Array[], usage: TokenUsage): Ui
   }
   const chunk = { id, object, created, model, choices: [], usage: counts }
   return Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`)
+}
+
+function nativeTexts(chunks: readonly Uint8Array[], native: DialectName): string[] {
+  const texts = dialectOf(native)?.nativeTexts?.(chunks) ?? []
+  return texts.filter((text) => text !== '')
 }
 
 function identityOf(payload: string): Record<string, unknown> {

@@ -69,6 +69,8 @@ function request(): RequestEnvelope {
     id: `request-${index}`,
     correlationId: `request-${index}`,
     operation: 'chat',
+    dialect: 'chat',
+    dialectHeaders: {},
     stream: true,
     includeUsage: false,
     requestedModel: group,
@@ -92,6 +94,7 @@ function request(): RequestEnvelope {
     sessionId: null,
     storePrompts: false,
     allowedGroups: null,
+    answerLimit: null,
     body: { kind: 'inline' },
     history: [],
   }

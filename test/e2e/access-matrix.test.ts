@@ -77,10 +77,11 @@ describe('a route', () => {
       for (const { about, ask, expected } of cases) {
         const statuses: number[] = await Promise.all(
           roles.map(async (role): Promise<number> => {
-            const { path, query, body } = await ask(stage.objectsFor(role))
+            const { path, query, body, headers } = await ask(stage.objectsFor(role))
             const search = query === undefined ? '' : `?${new URLSearchParams(query)}`
             const url = withParams(place.path, path) + search
-            return (await stage.send(stage.clients[role], place.method, url, body)).status
+            const client = stage.clients[role]
+            return (await stage.send(client, place.method, url, body, headers)).status
           }),
         )
         assert.deepEqual(statuses, expected, `${about}: holder, admin, master`)

@@ -22,6 +22,12 @@ export interface Objects {
   user(owner: Owner): string
   /** Of a request that was answered, and whose prompt was kept. */
   request(owner: Owner): string
+  /** An uploaded file's id, for a batch. */
+  file(owner: Owner): Promise<string>
+  /** Of a batch that is being validated. */
+  batch(owner: Owner): Promise<string>
+  /** The same, of Anthropic's batches. */
+  messageBatch(owner: Owner): Promise<string>
   newUser(): Promise<string>
   newBudget(): Promise<string>
   /** No other object has it. */
@@ -32,7 +38,8 @@ export interface Asked {
   /** In the place of the path's parameters. */
   path?: Record<string, string>
   query?: Record<string, string>
-  body?: object
+  headers?: Record<string, string>
+  body?: object | string
 }
 
 export interface Case {
@@ -57,6 +64,17 @@ const toEverybody = (ask: Case['ask'] = nothing): Route => ({
 const toMaster = (ask: Case['ask'] = nothing): Route => ({
   cases: [{ about: 'anything', ask, expected: masterOnly }],
 })
+
+/** A response is its key's alone: responses.test.ts shows who finds it. */
+const toNobody: Route = {
+  cases: [
+    {
+      about: 'none',
+      ask: () => ({ path: { response_id: `resp_${'0'.repeat(32)}` } }),
+      expected: [404, 404, 404],
+    },
+  ],
+}
 
 /** One case for each owner. */
 function byOwner<O extends Owner | WhichTeam>(
@@ -87,7 +105,46 @@ const managedKey = {
 const keyBody = async ({ key }: Objects, owner: Owner) => ({ body: { key: await key(owner) } })
 const teamBody = async ({ team }: Objects) => ({ body: { team_id: await team('elsewhere') } })
 
+/** Files and batches: who may not see one is not told whether there is one. */
+const ownedByKey = {
+  own: [200, 200, 200],
+  mate: [404, 404, 200],
+  other: [404, 404, 200],
+  missing: [404, 404, 404],
+} as const
+const filePath = async ({ file }: Objects, owner: Owner) => ({
+  path: { file_id: await file(owner) },
+})
+const batchPath = async ({ batch }: Objects, owner: Owner) => ({
+  path: { batch_id: await batch(owner) },
+})
+const messageBatchPath = async ({ messageBatch }: Objects, owner: Owner) => ({
+  path: { message_batch_id: await messageBatch(owner) },
+})
+/** None of them has ended yet. */
+const tooEarly = {
+  own: [400, 400, 400],
+  mate: [404, 404, 400],
+  other: [404, 404, 400],
+  missing: [404, 404, 404],
+} as const
+
+/** A file for a batch as a form. */
+export function uploadOf(content: string): { headers: Record<string, string>; body: string } {
+  const part = (disposition: string, value: string) =>
+    `--edge\r\ncontent-disposition: form-data; ${disposition}\r\n\r\n${value}\r\n`
+  const file = part('name="file"; filename="lines.jsonl"', content)
+  return {
+    headers: { 'content-type': 'multipart/form-data; boundary=edge' },
+    body: `${part('name="purpose"', 'batch')}${file}--edge--\r\n`,
+  }
+}
+
 const messages = [{ role: 'user', content: 'hello' }]
+/** A body of POST /v1/messages/batches. */
+export const messageBatchOf = (model: string) => ({
+  requests: [{ custom_id: 'one', params: { model, max_tokens: 16, messages } }],
+})
 const sums = ['keys', 'users', 'teams', 'models', 'tags'].map((name) => `/spend/${name}`)
 const days = { start_date: '2026-01-01', end_date: '2026-01-02' }
 
@@ -107,6 +164,38 @@ const asking = (fields: object): Route => ({
   ],
 })
 
+/** The same, with the model in the path. */
+const askingByPath = (body: object): Route => ({
+  cases: [
+    {
+      about: 'a model of its team',
+      ask: () => ({ path: { model: 'allowed' }, body }),
+      expected: everybody,
+    },
+    {
+      about: 'another model',
+      ask: () => ({ path: { model: 'forbidden' }, body }),
+      expected: masterOnly,
+    },
+  ],
+})
+
+/** The stage's provider has no such route: whoever may use the model learns that. */
+const notServed = (fields: object): Route => ({
+  cases: [
+    {
+      about: 'a model of its team',
+      ask: () => ({ body: { model: 'allowed', ...fields } }),
+      expected: [404, 404, 404],
+    },
+    {
+      about: 'another model',
+      ask: () => ({ body: { model: 'forbidden', ...fields } }),
+      expected: [403, 403, 404],
+    },
+  ],
+})
+
 /** By method and path as Express knows it, without `/v1`. */
 export const routes: Record<string, Route> = {
   'GET /health/liveliness': { open: true, ...toEverybody() },
@@ -118,7 +207,19 @@ export const routes: Record<string, Route> = {
 
   'POST /chat/completions': asking({ messages }),
   'POST /completions': asking({ prompt: 'hello' }),
+  'POST /responses': asking({ input: 'hello' }),
+  'GET /responses/:response_id': toNobody,
+  'DELETE /responses/:response_id': toNobody,
+  'POST /responses/:response_id/cancel': toNobody,
+  'GET /responses/:response_id/input_items': toNobody,
+  'POST /messages': asking({ messages, max_tokens: 16 }),
+  'POST /messages/count_tokens': asking({ messages }),
   'POST /embeddings': asking({ input: 'hello' }),
+  'POST /moderations': notServed({ input: 'hello' }),
+  'POST /rerank': notServed({ query: 'hello', documents: ['one'] }),
+  'POST /images/generations': notServed({ prompt: 'hello' }),
+  'GET /openapi.json': { open: true, ...toEverybody() },
+  'GET /docs': { open: true, ...toEverybody() },
   'GET /models': toEverybody(),
   'GET /models/*id': {
     cases: [
@@ -131,6 +232,60 @@ export const routes: Record<string, Route> = {
       { about: 'none', ask: () => ({ path: { id: 'none' } }), expected: [404, 404, 404] },
     ],
   },
+
+  ...Object.fromEntries(
+    ['/openai/deployments', '/engines'].flatMap((prefix) => [
+      [`POST ${prefix}/*model/chat/completions`, askingByPath({ messages })],
+      [`POST ${prefix}/*model/completions`, askingByPath({ prompt: 'hello' })],
+      [`POST ${prefix}/*model/embeddings`, askingByPath({ input: 'hello' })],
+    ]),
+  ),
+
+  'HEAD /': { open: true, ...toEverybody() },
+  'GET /api/version': { open: true, ...toEverybody() },
+  'POST /api/chat': asking({ messages, stream: false }),
+  'POST /api/generate': asking({ prompt: 'hello', stream: false }),
+  'POST /api/embed': asking({ input: 'hello' }),
+  'POST /api/embeddings': asking({ prompt: 'hello' }),
+  'GET /api/tags': toEverybody(),
+  'POST /api/show': asking({}),
+
+  'POST /files': toEverybody(() => uploadOf('{}\n')),
+  'GET /files': toEverybody(),
+  'GET /files/:file_id': byOwner(filePath, ownedByKey),
+  'GET /files/:file_id/content': byOwner(filePath, ownedByKey),
+  'DELETE /files/:file_id': byOwner(filePath, ownedByKey),
+  'POST /batches': byOwner(
+    async ({ file }, owner) => ({
+      body: { input_file_id: await file(owner), endpoint: '/v1/chat/completions' },
+    }),
+    { own: everybody, mate: [400, 400, 200], other: [400, 400, 200], missing: [400, 400, 400] },
+  ),
+  'GET /batches': toEverybody(),
+  'GET /batches/:batch_id': byOwner(batchPath, ownedByKey),
+  'POST /batches/:batch_id/cancel': byOwner(batchPath, ownedByKey),
+  'POST /batches/:batch_id/pause': byOwner(batchPath, ownedByKey),
+  'POST /batches/:batch_id/resume': byOwner(batchPath, ownedByKey),
+  // None of it has failed yet.
+  'POST /batches/:batch_id/retry': byOwner(batchPath, {
+    own: [409, 409, 409],
+    mate: [404, 404, 409],
+    other: [404, 404, 409],
+    missing: [404, 404, 404],
+  }),
+  'GET /batches/:batch_id/dead_letters': byOwner(batchPath, ownedByKey),
+  'POST /messages/batches': {
+    cases: (['allowed', 'forbidden'] as const).map((model) => ({
+      about: `a model that is ${model}`,
+      ask: () => ({ body: messageBatchOf(model) }),
+      expected: model === 'allowed' ? everybody : masterOnly,
+    })),
+  },
+  'GET /messages/batches': toEverybody(),
+  'GET /messages/batches/:message_batch_id': byOwner(messageBatchPath, ownedByKey),
+  'POST /messages/batches/:message_batch_id/cancel': byOwner(messageBatchPath, ownedByKey),
+  'GET /messages/batches/:message_batch_id/results': byOwner(messageBatchPath, tooEarly),
+  'DELETE /messages/batches/:message_batch_id': byOwner(messageBatchPath, tooEarly),
 
   'POST /key/generate': {
     cases: [

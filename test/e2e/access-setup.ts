@@ -10,7 +10,7 @@ import { startOtlpCollector } from '../harness/otlp-collector.ts'
 import { recordLog } from '../harness/record-log.ts'
 import { silent, startServers } from '../harness/servers.ts'
 import { startStack } from '../harness/stack.ts'
-import type { Objects, Owner, Role } from './access-routes.ts'
+import { messageBatchOf, type Objects, type Owner, type Role, uploadOf } from './access-routes.ts'
 
 export const masterKey = 'sk-master-0123456789'
 export const wrongKey = 'sk-wrong-0123456789'
@@ -29,6 +29,11 @@ const theirs = [{ role: 'user', user_id: users.other }]
 const shown = z.looseObject({ key: z.string().startsWith('sk-') })
 const made = z.looseObject({ key: z.string(), token: z.string() })
 export type MadeKey = z.infer<typeof made>
+
+interface Upload {
+  body: object | string
+  headers?: Record<string, string>
+}
 
 export type Stage = Awaited<ReturnType<typeof startStage>>
 
@@ -67,8 +72,16 @@ export async function startStage() {
   const master = clientOf(masterKey)
 
   /** Records the answer; of one that shows a new key, all but the one place where that stands. */
-  async function send(client: Client, method: string, path: string, body: object = {}) {
-    const answer = await (method === 'GET' ? client.get(path) : client.post(path, body))
+  async function send(
+    client: Client,
+    method: string,
+    path: string,
+    body: object | string = {},
+    headers: Record<string, string> = {},
+  ) {
+    const hasBody = !['GET', 'HEAD'].includes(method)
+    const options = { method, headers }
+    const answer = await (hasBody ? client.post(path, body, options) : client.get(path, options))
     const { success, data } = shown.safeParse(answer.json)
     if (success) keys.push(data.key)
     const text = success ? answer.text.replace(data.key, '') : answer.text
@@ -122,9 +135,29 @@ export async function startStage() {
       await make('/team/new', { team_id, members_with_roles: which === 'other' ? theirs : ours })
       return team_id
     }
+    const clientFor = (owner: Exclude<Owner, 'missing'>) => clientOf(keyOf[whose(owner)].key)
+    const madeId = async (client: Client, path: string, { body, headers }: Upload) => {
+      const answer = await send(client, 'POST', path, body, headers)
+      assert.equal(answer.status, 200, answer.text)
+      return z.object({ id: z.string() }).parse(answer.json).id
+    }
+    const file: Objects['file'] = async (owner) =>
+      owner === 'missing' ? newName() : madeId(clientFor(owner), '/v1/files', uploadOf('{}\n'))
     return {
       newName,
       team,
+      file,
+      async batch(owner) {
+        if (owner === 'missing') return newName()
+        const input_file_id = await file(owner)
+        const body = { input_file_id, endpoint: '/v1/chat/completions' }
+        return madeId(clientFor(owner), '/v1/batches', { body })
+      },
+      async messageBatch(owner) {
+        if (owner === 'missing') return newName()
+        const body = messageBatchOf('allowed')
+        return madeId(clientFor(owner), '/v1/messages/batches', { body })
+      },
       user: userOf,
       request: (owner) => requests.get(owner === 'missing' ? '' : whose(owner)) ?? newName(),
       async key(owner) {

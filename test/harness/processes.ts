@@ -54,6 +54,7 @@ const cliFile = fileURLToPath(new URL('../../infra/src/cli.ts', import.meta.url)
 /** The line of its log with which each service says that it takes work. */
 const readyLines: Record<ServiceName, string> = {
   gateway: 'gateway listens',
+  batch: 'batch runner takes jobs',
   router: 'router consumes requests',
   worker: 'worker takes jobs',
   billing: 'billing consumes usage',
@@ -72,6 +73,7 @@ export async function startProcesses(options: ProcessesOptions): Promise<Process
     NATS_URL: servers.natsUrl,
     DATABASE_URL: servers.databaseUrl,
     PENSTOCK_SECRET: testSecret,
+    FILES_DIR: join(servers.directory, 'files'),
   }
   const running = new Map<ServiceProcess, ChildProcess>()
   const clients: Client[] = []

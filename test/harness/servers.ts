@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Database, openDatabase } from '@penstock/billing-service/database'
 import { migrate } from '@penstock/billing-service/migrate'
+import { migrateBatches } from '@penstock/gateway/batch/store/migrate'
 import { type EmbeddedServer, startNats } from '@penstock/infra/servers/nats'
 import { startPostgres } from '@penstock/infra/servers/postgres'
 import { startRedis } from '@penstock/infra/servers/redis'
@@ -48,6 +49,7 @@ export async function startServers({ redis: withRedis = false } = {}): Promise<S
     withRedis ? restartable(startRedis, dataDir) : null,
   ])
   await migrate(postgres.url)
+  await migrateBatches(postgres.url)
   const db = openDatabase({ databaseUrl: postgres.url, max: 4, statementTimeoutMs: 20_000 })
   return {
     directory,

@@ -1,6 +1,11 @@
 // All of Penstock in this process, on the real servers of a test file: its services as production
 // starts them, each of which can be stopped and started. `close` leaves nothing running.
+import { join } from 'node:path'
 import { settingsOf, startBilling } from '@penstock/billing-service/start-billing'
+import type { RetryPolicy } from '@penstock/gateway/batch/engine/retry'
+import { startBatchRunner } from '@penstock/gateway/batch/engine/start-batch-runner'
+import { openDiskStorage } from '@penstock/gateway/batch/storage/disk-storage'
+import type { Storage } from '@penstock/gateway/batch/storage/storage'
 import { startGateway } from '@penstock/gateway/start-gateway'
 import { startRouter } from '@penstock/router-service/start-router'
 import { connectBus } from '@penstock/shared/bus/connect'
@@ -14,7 +19,7 @@ import { createQueues, type Queues } from './queues.ts'
 import { type Servers, silent } from './servers.ts'
 import { createSpend, type Spend } from './spend.ts'
 
-export type ServiceName = 'gateway' | 'router' | 'worker' | 'billing'
+export type ServiceName = 'gateway' | 'batch' | 'router' | 'worker' | 'billing'
 
 export interface StackOptions {
   servers: Servers
@@ -23,7 +28,11 @@ export interface StackOptions {
   /** Where the config's references and the providers' keys are looked up; empty by default. */
   env?: NodeJS.ProcessEnv
   loggerOf?: (service: ServiceName) => Logger
-  /** Instances of each service; one by default. */
+  /** Where files are; by default in the servers' directory. */
+  storage?: Storage
+  /** How lines of batches are tried again; as in production by default. */
+  batchRetry?: RetryPolicy
+  /** Instances of each service; one by default, and no runner of batches. */
   count?: Partial<Record<ServiceName, number>>
 }
 
@@ -51,7 +60,7 @@ export interface Stack {
 export const testSecret = 'the secret of the tests'
 
 /** In the order in which they are stopped. */
-const services: readonly ServiceName[] = ['gateway', 'router', 'worker', 'billing']
+const services: readonly ServiceName[] = ['gateway', 'batch', 'router', 'worker', 'billing']
 
 /** Resolves when readiness is green. */
 export async function startStack(options: StackOptions): Promise<Stack> {
@@ -63,19 +72,29 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const { natsUrl, databaseUrl } = servers
   const running: Record<ServiceName, { close(): Promise<void> }[]> = {
     gateway: [],
+    batch: [],
     router: [],
     worker: [],
     billing: [],
   }
   const urls: string[] = []
+  const storage = options.storage ?? (await openDiskStorage(join(servers.directory, 'files')))
 
   const starters: Record<ServiceName, (log: Logger) => Promise<{ close(): Promise<void> }>> = {
     async gateway(log) {
       const redisUrl = servers.redis?.url ?? null
-      const options = { config, natsUrl, redisUrl, secret: testSecret, port: 0, log }
+      const batch = { databaseUrl, storage }
+      const options = { config, natsUrl, redisUrl, secret: testSecret, batch, port: 0, log }
       const gateway = await startGateway({ ...options, host: '127.0.0.1' })
       urls.push(gateway.url)
       return gateway
+    },
+    batch(log) {
+      const redisUrl = servers.redis?.url ?? null
+      const { batchRetry: retry } = options
+      const urls = { natsUrl, databaseUrl, redisUrl }
+      const common = { config, ...urls, storage, secret: testSecret, log }
+      return startBatchRunner(retry === undefined ? common : { ...common, retry })
     },
     router: (log) => startRouter({ config, natsUrl, log }),
     worker: (log) => startWorkers({ config, natsUrl, log, env }),
@@ -88,7 +107,9 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     await Promise.all(running[service].splice(0).map((one) => one.close()))
   }
   const startAll = (service: ServiceName) =>
-    Promise.all(Array.from({ length: count[service] ?? 1 }, () => start(service)))
+    Promise.all(
+      Array.from({ length: count[service] ?? (service === 'batch' ? 0 : 1) }, () => start(service)),
+    )
 
   // The gateway first: it then hears the others' first heartbeats.
   await startAll('gateway')

@@ -2,8 +2,9 @@
 import { bookkeeping } from '@penstock/shared/bus/recovery'
 import type { JobOutcome } from '@penstock/shared/contracts/channels'
 import type { ErrorInfo } from '@penstock/shared/contracts/errors'
-import type { WorkEnvelope } from '@penstock/shared/contracts/request'
+import type { DialectName, Operation, WorkEnvelope } from '@penstock/shared/contracts/request'
 import { noUsage, type TokenUsage, type UsageEvent } from '@penstock/shared/contracts/usage'
+import { dialectOf } from '@penstock/shared/dialects/table'
 import { textOfEvents, usageEvent } from '@penstock/shared/sse-text'
 import {
   type Span,
@@ -24,15 +25,16 @@ const nothing = new Uint8Array(0)
 
 export class Attempt {
   readonly frames: FrameWriter
-  /** The request as sent to the provider, once it is parsed. */
-  body: Record<string, unknown> | null = null
-  /** The same as the client sent it. */
-  received: Uint8Array = nothing
   readonly #ctx: WorkerContext
   readonly #target: ResolvedDeployment
   readonly #work: WorkEnvelope
   readonly #number: number
   readonly #traceparent: string | null
+  /** The request as sent to the provider, once it is parsed; and as the client sent it. */
+  #body: Record<string, unknown> | null = null
+  #received: Uint8Array = nothing
+  /** The dialect of body and answer, where they are not canonical. */
+  #native: DialectName | null = null
   #span: Span | null = null
   #startedAt = Date.now()
   #firstAt: number | null = null
@@ -59,7 +61,15 @@ export class Attempt {
       retries: number - visited.size,
       fallbacks: visited.size - 1,
       upstreamMs: elapsed(this.#startedAt, Date.now()),
+      ...(this.#native === null ? {} : { dialect: this.#native }),
     }))
+  }
+
+  /** To be told before anything is emitted. @param native the dialect of a body that is not canonical */
+  read(body: Record<string, unknown>, received: Uint8Array, native: DialectName | null): void {
+    this.#body = body
+    this.#received = received
+    this.#native = native
   }
 
   begin(): void {
@@ -164,7 +174,7 @@ export class Attempt {
       firstTokenAt: this.#firstAt,
       endedAt,
       traceparent: this.#span === null ? this.#traceparent : traceparentOf(this.#span),
-      content: this.#work.storePrompts ? keptContent(this.received, this.#kept) : null,
+      content: this.#work.storePrompts ? keptContent(this.#received, this.#kept) : null,
     }
   }
 
@@ -180,16 +190,19 @@ export class Attempt {
 
   /** Tokens counted by us, for an upstream that reported none. */
   async #count(body: Uint8Array | null): Promise<TokenUsage> {
-    if (this.body === null) return noUsage
+    if (this.#body === null) return noUsage
     const { operation } = this.#work
-    const text = body === null ? textOfEvents(this.#kept) : textOfEvents([body])
-    const seen = await countCompletionTokens(text)
+    const native = this.#native
+    const seenText = textOfEvents(body === null ? this.#kept : [body], native ?? undefined)
+    const seen = await countCompletionTokens(seenText)
     // Beyond what was kept: in proportion to the bytes.
     const share = this.#keptBytes === 0 ? 1 : this.#emittedBytes / this.#keptBytes
+    const dialect = native === null ? null : dialectOf(native)
+    const asked = dialect === null ? this.#body : dialect.toCanonical(this.#body).body
     return {
       ...noUsage,
-      promptTokens: await countPromptTokens(operation, this.body),
-      completionTokens: operation === 'embedding' ? 0 : Math.round(seen * share),
+      promptTokens: await countPromptTokens(operation, asked),
+      completionTokens: isText(operation) ? Math.round(seen * share) : 0,
       estimated: true,
     }
   }
@@ -213,6 +226,11 @@ export class Attempt {
     }
     span.end()
   }
+}
+
+/** Whether the answer is made of tokens. */
+function isText(operation: Operation): boolean {
+  return operation === 'chat' || operation === 'completion'
 }
 
 /** In milliseconds; never negative, though the clock may be set back between two readings. */

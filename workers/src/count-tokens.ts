@@ -46,7 +46,15 @@ export function countPromptTokens(operation: Operation, body: Fields): Promise<n
       measureInput(measured, body.suffix)
       break
     case 'embedding':
+    case 'moderation':
       measureInput(measured, body.input)
+      break
+    case 'rerank':
+      measureInput(measured, body.query)
+      measureInput(measured, body.documents)
+      break
+    case 'image':
+      measureInput(measured, body.prompt)
   }
   return countText(measured.texts.join('\n')).then((tokens) => tokens + measured.tokens)
 }
@@ -108,6 +116,7 @@ function measureInput(measured: Measured, input: unknown): void {
   for (const item of arrayOf(input)) {
     if (typeof item === 'number') measured.tokens += 1
     else if (typeof item === 'string') measured.texts.push(item)
+    else if (isFields(item) && typeof item.text === 'string') measured.texts.push(item.text)
     else measured.tokens += arrayOf(item).length
   }
 }

@@ -28,6 +28,8 @@ import type { Tracing } from '@penstock/shared/telemetry/trace'
 import { Attempt } from './attempt.ts'
 import { startLimits } from './call-limits.ts'
 import type { ProviderResult } from './providers/provider.ts'
+import { runOperation } from './providers/run-operation.ts'
+import { readBody } from './read-body.ts'
 import type { ResolvedDeployment } from './resolved-deployment.ts'
 import type { RunningJob, RunningJobs } from './running-jobs.ts'
 import type { UsagePublisher } from './usage-publisher.ts'
@@ -202,10 +204,8 @@ async function call(
   attempt: Attempt,
   abort: AbortController,
 ): Promise<ProviderResult> {
-  const parsed: Record<string, unknown> = JSON.parse(Buffer.from(bytes).toString('utf8'))
-  const body = { ...deployment.defaults, ...parsed }
-  attempt.body = body
-  attempt.received = bytes
+  const { body, native } = readBody(work, bytes, { deployment, entry })
+  attempt.read(body, bytes, native?.dialect ?? null)
   const limits = startLimits(abort, {
     stream: work.stream,
     timeoutMs: deployment.timeoutMs,
@@ -213,9 +213,9 @@ async function call(
     deadline: work.deadline,
   })
   try {
-    return await entry.provider.run({
-      operation: work.operation,
+    return await runOperation(entry.provider, work.operation, {
       body,
+      ...(native === null ? {} : { native }),
       stream: work.stream,
       includeUsage: work.includeUsage,
       deployment,

@@ -6,10 +6,10 @@ import { type AdminOperationName, adminOperations } from '@penstock/shared/contr
 import type { AdminOperation } from '@penstock/shared/contracts/admin/operation'
 import { channels } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
+import { parseFields } from '@penstock/shared/parse-fields'
 import type { Express, Request, RequestHandler } from 'express'
 import type { Gateway } from '../gateway.ts'
 import { parseJson, readBody } from '../read-body.ts'
-import { parseFields } from '../schemas.ts'
 import { withoutKeyTexts } from './key-params.ts'
 
 /** A question has to fit into one message of NATS, which takes 1 MB. */

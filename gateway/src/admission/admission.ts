@@ -54,6 +54,8 @@ export type Outcome =
 export interface Admitted {
   /** As asked for, or fewer: those that are paid for. */
   allowedGroups: string[] | null
+  /** Tokens that an answer may have where nothing else bounds it; null: nothing was reserved. */
+  answerLimit: number | null
   /** Names without prefix. @param end where the answer is complete: then its cost is known */
   headers(head: FrameHead, end: FrameEnd | null): Headers
   /** To be called exactly once. */
@@ -106,6 +108,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
   const free: Admitted = {
     allowedGroups: null,
+    answerLimit: null,
     headers: (head, end) => moneyHeaders(costOf(head, end, { group: '', model: '' }), null),
     settled: () => {},
   }
@@ -121,6 +124,10 @@ export function createAdmission(options: AdmissionOptions): Admission {
     return { spent: spent + (seen.get(facts) ?? 0n), limit }
   }
 
+  function unboundedAnswer({ max_tokens: max, max_completion_tokens: newer }: KnownFields) {
+    return max == null && newer == null ? config().penstock.budgets.defaultMaxTokens : null
+  }
+
   function admitted(
     question: Restricted,
     verdict: Verdict | null,
@@ -131,6 +138,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     let first: FrameHead | null = null
     return {
       allowedGroups: reserved === null ? question.allowedGroups : reserved.allowedGroups,
+      answerLimit: reserved === null ? null : unboundedAnswer(question.request),
       headers(head, end) {
         first = head
         const standing = keyStanding(facts, reserved?.accounts ?? [])

@@ -11,6 +11,8 @@ const toolsTokens = 1_024
 const lowDetailTokens = 3_000
 /** The dearest known: eight tiles of OpenAI's gpt-4o-mini, 2,833 + 8 × 5,667 tokens. */
 const imageTokens = 50_000
+/** An image made: OpenAI's largest at its highest quality takes 6,240 tokens. */
+const imageAnswerTokens = 8_192
 /** Base64 characters of audio for a token: 10 to 32 tokens a second, of 1,000 characters or more. */
 const audioCharacters = 16
 /** A video, a file: what it holds cannot be told from the request. */
@@ -38,7 +40,8 @@ export function promptBound(request: KnownFields, bodyBytes: number): number {
  * @param unlimited what one choice can have where the request says nothing
  */
 export function answerBound(request: KnownFields, operation: Operation, unlimited: number): number {
-  if (operation === 'embedding') return 0
+  if (operation === 'image') return Math.max(unlimited, imageAnswerTokens) * (request.n ?? 1)
+  if (operation !== 'chat' && operation !== 'completion') return 0
   const { n, best_of: bestOf, prompt, max_tokens: max, max_completion_tokens: newer } = request
   // Which of the two the upstream goes by is not known here.
   const limit = Math.max(max ?? 0, newer ?? 0)

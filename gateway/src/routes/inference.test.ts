@@ -45,7 +45,7 @@ beforeEach(async () => {
   hold = async (_session, demanded) => demanded
   outcomes = []
   const settled = ({ kind }: Outcome) => outcomes.push(kind)
-  admit = ({ allowedGroups }) => ({ allowedGroups, headers: () => [], settled })
+  admit = ({ allowedGroups }) => ({ allowedGroups, answerLimit: null, headers: () => [], settled })
   const gateway = {
     config,
     fleet: { groups: () => [], aliases: {} },

@@ -3,6 +3,7 @@
 
 import { toErrorInfo } from '@penstock/shared/contracts/errors'
 import type { Operation } from '@penstock/shared/contracts/request'
+import type { Dialect } from '@penstock/shared/dialects/dialect'
 import { timeOrderedId } from '@penstock/shared/ids'
 import {
   isTraceparent,
@@ -15,10 +16,20 @@ import type { z } from 'zod'
 import { type ResolvedModel, resolveModel } from '../access/model-access.ts'
 import type { Admitted } from '../admission/admission.ts'
 import { answerTo, writeError } from '../answer.ts'
+import { chatForm, dialectForm } from '../answer-form.ts'
 import type { Identity } from '../auth.ts'
 import { endUserOf, sessionOf, tagsWith } from '../client-texts.ts'
+import type { Dispatcher } from '../dispatch.ts'
 import type { Gateway } from '../gateway.ts'
 import { parseJson, readBody } from '../read-body.ts'
+import {
+  dialectFields,
+  type ReadForm,
+  type ReadRequest,
+  readDialect,
+  useDialect,
+} from '../read-request.ts'
+import { planReuse } from '../reuse.ts'
 import { type RoutingFacts, routingFacts } from '../routing-facts.ts'
 import { type KnownFields, parseRequest } from '../schemas.ts'
 
@@ -27,14 +38,38 @@ export function inferenceRoute<S extends z.ZodType<KnownFields>>(
   operation: Operation,
   schema: S,
 ): RequestHandler {
+  return requestRoute(gateway, (value) => {
+    return { operation, request: parseRequest(schema, value), foreign: null }
+  })
+}
+
+/** Requests and answers in another API's form; its errors too, from the first one on. */
+export function dialectRoute(gateway: Gateway, dialect: Dialect): RequestHandler[] {
+  return [useDialect(dialect), requestRoute(gateway, (value) => readDialect(dialect, value))]
+}
+
+/** The way of every request to a model, from its bytes to the last ones of its answer. */
+export function requestRoute(gateway: Gateway, read: ReadForm): RequestHandler {
   return async (req, res) => {
     const receivedAt = Date.now()
     const known = gateway.authenticate(req)
     // A remembered key, as nearly all are, costs not even a turn of the event loop.
     const identity = known instanceof Promise ? await known : known
-    const body = await readBody(req)
-    const request = parseRequest(schema, parseJson(body))
+    const sentBody = await readBody(req)
+    const reading = read(parseJson(sentBody), req, identity)
+    const {
+      operation,
+      request,
+      foreign,
+      body = sentBody,
+      reply,
+    } = reading instanceof Promise ? await reading : reading
     const resolved = resolveModel(gateway, identity, request.model)
+    if (reply !== undefined) {
+      if (typeof reply === 'function') await reply(res, resolved)
+      else res.json(reply)
+      return
+    }
     const { group } = resolved
     const facts = routingFacts(req, request, identity, gateway.config)
     const session = sessionOf(request)
@@ -45,8 +80,29 @@ export function inferenceRoute<S extends z.ZodType<KnownFields>>(
     }
     const id = timeOrderedId()
     const { requestTimeoutMs: timeoutMs } = gateway.config
-    const asked = { id, req, res, receivedAt, timeoutMs, identity, request, resolved, body, facts }
-    const pass = admit(gateway, operation, asked)
+    const asked = {
+      id,
+      req,
+      res,
+      receivedAt,
+      timeoutMs,
+      identity,
+      request,
+      foreign,
+      resolved,
+      body,
+      facts,
+    }
+    const fields = foreign?.fields ?? request
+    const reuse = planReuse(gateway, {
+      req,
+      allowedGroups: resolved.allowedGroups,
+      operation,
+      identity,
+      fields,
+      admit: () => admission(gateway, operation, asked),
+    })
+    const pass = reuse === null ? admit(gateway, operation, asked) : reuse.admitted
     const admitted = pass instanceof Promise ? await pass : pass
     // Its client left meanwhile: that is announced once, and nobody listened.
     if (res.closed) {
@@ -55,7 +111,7 @@ export function inferenceRoute<S extends z.ZodType<KnownFields>>(
       gateway.log.info({ correlationId, group, operation, status: 499 }, 'client left')
       return
     }
-    ask(gateway, operation, asked, admitted)
+    ask(gateway, operation, asked, admitted, reuse ?? gateway.dispatcher)
   }
 }
 
@@ -67,6 +123,7 @@ interface Asked {
   timeoutMs: number
   identity: Identity
   request: KnownFields
+  foreign: ReadRequest['foreign']
   resolved: ResolvedModel
   body: Buffer
   facts: RoutingFacts
@@ -74,7 +131,7 @@ interface Asked {
 
 /** Only a key with limits in Redis or with a budget has to wait. */
 function admit(gateway: Gateway, operation: Operation, asked: Asked): Admitted | Promise<Admitted> {
-  const { id: requestId, res, identity, request, resolved, body, receivedAt, timeoutMs } = asked
+  const { resolved, receivedAt } = asked
   const refused = (cause: unknown): never => {
     const { code: outcome } = toErrorInfo(cause)
     const seconds = (Date.now() - receivedAt) / 1000
@@ -82,30 +139,51 @@ function admit(gateway: Gateway, operation: Operation, asked: Asked): Admitted |
     throw cause
   }
   try {
-    const pass = gateway.admission.admit({
-      requestId,
-      facts: identity.facts,
-      operation,
-      ...resolved,
-      request,
-      bodyBytes: body.length,
-      promptTokens: asked.facts.promptTokens,
-      receivedAt,
-      timeoutMs,
-      onHeader: (name, value) => res.setHeader(name, value),
-    })
+    const pass = admission(gateway, operation, asked)
     return pass instanceof Promise ? pass.catch(refused) : pass
   } catch (cause) {
     return refused(cause)
   }
 }
 
-function ask(gateway: Gateway, operation: Operation, asked: Asked, admitted: Admitted): void {
+/** @throws PenstockError, or its promise, where the request may not run */
+function admission(
+  gateway: Gateway,
+  operation: Operation,
+  asked: Asked,
+): Admitted | Promise<Admitted> {
+  const { id: requestId, res, identity, request, resolved, body, receivedAt, timeoutMs } = asked
+  return gateway.admission.admit({
+    requestId,
+    facts: identity.facts,
+    operation,
+    ...resolved,
+    request,
+    bodyBytes: body.length,
+    promptTokens: asked.facts.promptTokens,
+    receivedAt,
+    timeoutMs,
+    onHeader(name, value) {
+      // One that waited for another one's answer first may have been told so.
+      if (!res.headersSent) res.setHeader(name, value)
+    },
+  })
+}
+
+/** @param by where it is sent: to the queue, or to what may know the answer already */
+function ask(
+  gateway: Gateway,
+  operation: Operation,
+  asked: Asked,
+  admitted: Admitted,
+  by: Pick<Dispatcher, 'send'>,
+): void {
   const { id, req, res, receivedAt, timeoutMs, identity, request, resolved, body, facts } = asked
+  const { foreign } = asked
   const { group } = resolved
   const { correlationId } = res.locals
-  // Nothing streams embeddings, whatever the client asks.
-  const stream = request.stream === true && operation !== 'embedding'
+  // Nothing else is streamed, whatever the client asks.
+  const stream = request.stream === true && (operation === 'chat' || operation === 'completion')
   const span = gateway.tracing.start(`${operation} ${group}`, {
     kind: SpanKind.SERVER,
     parent: incomingTrace(req),
@@ -124,6 +202,7 @@ function ask(gateway: Gateway, operation: Operation, asked: Asked, admitted: Adm
   const sink = answerTo(res, {
     stream,
     receivedAt,
+    form: foreign === null ? chatForm : dialectForm(foreign.dialect, foreign.fields, correlationId),
     cancel: () => cancel(),
     headers: (head, end) => admitted.headers(head, end),
     onFirstBytes() {
@@ -147,16 +226,18 @@ function ask(gateway: Gateway, operation: Operation, asked: Asked, admitted: Adm
       span.end()
     },
   })
-  cancel = gateway.dispatcher.send(
+  cancel = by.send(
     {
       id,
       correlationId,
       operation,
+      ...(foreign === null ? {} : dialectFields(foreign.dialect, req)),
       stream,
       includeUsage: request.stream_options?.include_usage === true,
       requestedModel: request.model,
       ...resolved,
       allowedGroups: admitted.allowedGroups,
+      answerLimit: admitted.answerLimit,
       receivedAt,
       timeoutMs,
       caller: { ...identity.caller, endUser: endUserOf(request) },
@@ -194,5 +275,5 @@ export function failWith(gateway: Gateway, error: unknown, res: Response): void 
   const line = { correlationId: res.locals.correlationId, code: info.code, status: info.status }
   if (info.code === 'internal_error') gateway.log.error({ ...line, err: error }, 'request failed')
   else gateway.log.info(line, 'request refused')
-  writeError(res, info)
+  writeError(res, info, res.locals.errorForm)
 }

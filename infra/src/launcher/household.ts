@@ -13,7 +13,7 @@ import { type Run, type SuperviseOptions, type Supervisor, supervise } from './s
 import type { Terminal } from './terminal.ts'
 
 /** The order in which all stops: those that take requests first, what they need last. */
-const serviceOrder = ['gateway', 'router', 'worker', 'billing']
+const serviceOrder = ['gateway', 'batch', 'router', 'worker', 'billing']
 const serverOrder = ['nats', 'postgres']
 /** Milliseconds from the reason to end: until no service runs, and until no server does. */
 const servicesLimitMs = 7_500

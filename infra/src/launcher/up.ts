@@ -1,4 +1,4 @@
-// `npm start`: all of Penstock on one machine. Embedded servers, the tables, four services as
+// `npm start`: all of Penstock on one machine. Embedded servers, the tables, five services as
 // processes of their own, then the banner; everything stops in order, within ten seconds.
 import { mkdir } from 'node:fs/promises'
 import type { PenstockConfig } from '@penstock/shared/config/config'
@@ -15,7 +15,13 @@ import { type Ending, watchForEnd } from './ending.ts'
 import { createHousehold, type Household } from './household.ts'
 import { type Lock, lockDataDir } from './lock.ts'
 import { waitUntilReady } from './ready.ts'
-import { billingCommand, migrateCommand, type ServiceCommand, servingCommands } from './services.ts'
+import {
+  batchCommand,
+  billingCommand,
+  migrateCommand,
+  type ServiceCommand,
+  servingCommands,
+} from './services.ts'
 import { createTerminal, type Terminal } from './terminal.ts'
 
 const readyLimitMs = 60_000
@@ -73,15 +79,17 @@ async function launch({ settings, env, terminal, ending, household }: Launch): P
   const nats = natsUrl(settings.natsUrl, embedding)
   const database = databaseUrl(settings.databaseUrl ?? config.general.databaseUrl, embedding)
   const { secret } = await serverSecret(env, dataDir)
-  const { redisUrl } = settings
-  const plan = async () => ({ host, port, configPath, env, secret, redisUrl, natsUrl: await nats })
+  const { redisUrl, files } = settings
+  const given = { host, port, configPath, env, secret, redisUrl, files }
+  const plan = async () => ({ ...given, natsUrl: await nats, databaseUrl: await database })
   const startServing = async () => {
     for (const command of servingCommands(await plan())) household.keepService(command)
   }
   const startBilling = async () => {
-    const url = await database
-    await migrate(household, migrateCommand(url, env))
-    household.keepService(billingCommand(await plan(), url))
+    await migrate(household, migrateCommand(await database, env))
+    const known = await plan()
+    household.keepService(billingCommand(known))
+    household.keepService(batchCommand(known))
   }
   await ending.unlessEnding(Promise.all([startServing(), startBilling()]))
 

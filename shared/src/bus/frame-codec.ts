@@ -3,6 +3,7 @@
 // The sequence counts the frames of one attempt from 0: a gap means that something was lost.
 import { z } from 'zod'
 import { errorInfo } from '../contracts/errors.ts'
+import { dialectName } from '../contracts/request.ts'
 import { noUsage, type TokenUsage, tokenUsage } from '../contracts/usage.ts'
 
 /**
@@ -23,6 +24,8 @@ export const frameHead = z.object({
   fallbacks: z.int(),
   /** Milliseconds from the upstream call to its first byte (whole answer, if not streamed). */
   upstreamMs: z.number(),
+  /** What the bytes are written in, where they are the upstream's own; absent: canonical. */
+  dialect: dialectName.exactOptional(),
 })
 export type FrameHead = z.infer<typeof frameHead>
 /** What the answer took. Counts that are 0 do not travel. */

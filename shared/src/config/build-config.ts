@@ -1,6 +1,8 @@
 // The file's values → PenstockConfig: which section wins, what the defaults are, and every problem
 // at once. Defaults are LiteLLM's, but for the request timeout: its code says 6,000 s, its
 // documentation of the router and the OpenAI SDKs say 600.
+
+import { cacheSettingsOf } from './cache-settings.ts'
 import type {
   BudgetSettings,
   Fallbacks,
@@ -90,6 +92,7 @@ function settingsOf(parsed: ParsedConfig) {
     // LiteLLM keeps default_fallbacks as fallbacks of the group `*`.
     defaultFallbacks: [...new Set([...forEvery, ...inEither(parsed, 'default_fallbacks')])],
     dropParams: litellm.drop_params ?? false,
+    cache: cacheSettingsOf(litellm, parsed.penstock_settings.cache),
     penstock: penstockSettings(parsed),
     general: { databaseUrl: general.database_url ?? null },
   }

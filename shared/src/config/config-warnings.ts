@@ -1,5 +1,6 @@
 // What a usable config is told at start: what is missing in it, and in one sentence every key that
 // has no effect, so that nothing is ignored in silence. No warning holds a value that may be secret.
+import { cacheWarnings } from './cache-settings.ts'
 import type { PenstockConfig } from './config.ts'
 import { type ConfigPath, describeValue, formatPath } from './config-error.ts'
 import { unusedKeys } from './known-keys.ts'
@@ -23,7 +24,7 @@ export function configWarnings(
   if (config.masterKey !== null && !config.masterKey.startsWith('sk-')) {
     warnings.push('the master key does not begin with sk-, as LiteLLM keys do')
   }
-  warnings.push(...unknownGroups(config, parsed))
+  warnings.push(...cacheWarnings(parsed.litellm_settings), ...unknownGroups(config, parsed))
   const unused = unusedSentence(written)
   return unused === null ? warnings : [...warnings, unused]
 }

@@ -1,6 +1,7 @@
 // What a config file means once it is read: references resolved, names in camelCase, times in
 // milliseconds. Every service gets this one object at its start and passes it down.
 import type { ConfiguredPrices } from '../contracts/usage.ts'
+import type { CacheSettings } from './cache-settings.ts'
 import type { Deployment } from './deployment.ts'
 
 /** LiteLLM's names. */
@@ -106,6 +107,8 @@ export interface PenstockConfig {
   defaultFallbacks: string[]
   /** The global `drop_params`; already merged into every deployment. */
   dropParams: boolean
+  /** Null: no answer is given twice. */
+  cache: CacheSettings | null
   penstock: PenstockSettings
   general: { databaseUrl: string | null }
   /**

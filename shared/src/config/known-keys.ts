@@ -1,6 +1,7 @@
 // LiteLLM's documented keys that Penstock reads past, and the sorting of a file's keys into acted
 // on, known and unknown, so that none is ignored in silence. (LiteLLM docs: proxy/config_settings;
 // its source: types/litellm_params.py for the names it never sends upstream.)
+import { cacheParamsShape } from './cache-settings.ts'
 import { describeValue } from './config-error.ts'
 import {
   generalSettingsShape,
@@ -19,6 +20,7 @@ const acted = {
       credential_list include penstock_settings`),
   ),
   litellm_settings: new Set(Object.keys(litellmSettingsShape)),
+  cache_params: new Set(Object.keys(cacheParamsShape)),
   router_settings: new Set(Object.keys(routerSettingsShape)),
   general_settings: new Set(Object.keys(generalSettingsShape)),
   litellm_params: new Set(Object.keys(litellmParamsShape)),
@@ -34,7 +36,7 @@ const known: Record<keyof typeof acted, ReadonlySet<string>> = {
   litellm_settings: new Set(
     words(`success_callback failure_callback callbacks service_callbacks audit_log_callbacks
       turn_off_message_logging redact_user_api_key_info langfuse_default_tags force_ipv4 set_verbose
-      json_logs cache cache_params modify_params telemetry ssl_verify num_retries_per_request
+      json_logs modify_params telemetry ssl_verify num_retries_per_request
       max_budget budget_duration max_internal_user_budget internal_user_budget_duration
       default_team_settings default_team_params default_internal_user_params key_generation_settings
       upperbound_key_generate_params default_key_generate_params max_end_user_budget
@@ -47,6 +49,14 @@ const known: Record<keyof typeof acted, ReadonlySet<string>> = {
       require_auth_for_metrics_endpoint api_base api_key organization cooldown_time max_fallbacks
       default_max_internal_user_budget s3_callback_params store_audit_logs guardrails
       forward_traceparent_to_llm_provider LITELLM_DISABLE_STOP_SEQUENCE_LIMIT`),
+  ),
+  cache_params: new Set(
+    words(`default_in_memory_ttl default_in_redis_ttl max_connections socket_timeout
+      redis_startup_nodes service_name sentinel_nodes sentinel_password ssl similarity_threshold
+      redis_semantic_cache_embedding_model qdrant_semantic_cache_embedding_model
+      qdrant_collection_name qdrant_quantization_config s3_bucket_name s3_region_name
+      s3_aws_access_key_id s3_aws_secret_access_key s3_endpoint_url gcs_bucket_name
+      gcs_path_service_account gcs_path disk_cache_dir redis_flush_size`),
   ),
   router_settings: new Set(
     words(`redis_host redis_port redis_password redis_url redis_db redis_ssl cache_responses
@@ -173,6 +183,8 @@ export function unusedKeys(tree: Record<string, unknown>): UnusedKeys {
   for (const section of ['litellm_settings', 'router_settings', 'general_settings'] as const) {
     sort(section, tree[section], `${section}.`)
   }
+  const litellm = Object.fromEntries(entriesOf(tree.litellm_settings))
+  sort('cache_params', litellm.cache_params, 'litellm_settings.cache_params.')
   for (const [, entry] of Object.entries(tree.model_list ?? [])) {
     for (const [key, value] of entriesOf(entry)) {
       if (key === 'litellm_params' || key === 'model_info') sort(key, value, `model_list[].${key}.`)

@@ -1,6 +1,7 @@
 // What LiteLLM's config.yaml may hold where Penstock acts on it. Keys that are not here pass
 // through untouched (known-keys.ts names them), so these shapes are also the list of what we act on.
 import { z } from 'zod'
+import { cacheBounds, cacheShape } from './cache-settings.ts'
 import { routingStrategies } from './config.ts'
 import * as f from './fields.ts'
 
@@ -83,6 +84,7 @@ const inEitherShape = {
 
 export const litellmSettingsShape = {
   ...inEitherShape,
+  ...cacheShape,
   drop_params: f.flag.optional(),
   request_timeout: f.secondsToMs.optional(),
 }
@@ -167,6 +169,7 @@ export const configSchema = z.looseObject({
       {
         ...queueShape,
         budgets: budgetSettings.optional(),
+        cache: cacheBounds.optional(),
         redis_lost: f.oneOf(['refuse', 'local']).optional(),
         store_prompts: f.flag.optional(),
         retention: z

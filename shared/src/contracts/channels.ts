@@ -3,6 +3,7 @@
 import { z } from 'zod'
 import { accessVersion, keyLookup, keyLookupReply } from './access.ts'
 import { adminQuestion } from './admin.ts'
+import { batchChanged, batchReport } from './batch-runner.ts'
 import { reserveQuestion, reserveReply, softBudgetReached } from './budget.ts'
 import { errorInfo } from './errors.ts'
 import { serviceHeartbeat, workerHeartbeat } from './fleet.ts'
@@ -190,6 +191,18 @@ export const channels = {
     delivery: 'broadcast',
     subject: () => 'penstock.budget.soft',
     schema: softBudgetReached,
+  },
+  /** gateway → batch runners: the batch was made, paused, resumed, cancelled or put back. */
+  batchChanged: {
+    delivery: 'broadcast',
+    subject: () => 'penstock.batches.changed',
+    schema: batchChanged,
+  },
+  /** batch runner → gateways, every second. */
+  batchReport: {
+    delivery: 'broadcast',
+    subject: () => 'penstock.batches.report',
+    schema: batchReport,
   },
   /** gateway → one billing service: an operation of the admin API; its own schemas are in admin.ts. */
   admin: {

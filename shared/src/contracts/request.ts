@@ -3,8 +3,24 @@
 import { z } from 'zod'
 import { errorInfo } from './errors.ts'
 
-export const operation = z.enum(['chat', 'completion', 'embedding'])
+/** What every provider may be asked for; and what some have a route for: JSON in, JSON out. */
+export const textOperations = ['chat', 'completion', 'embedding'] as const
+export const routedOperations = ['moderation', 'rerank', 'image'] as const
+export type TextOperation = (typeof textOperations)[number]
+export type RoutedOperation = (typeof routedOperations)[number]
+export const operation = z.enum([...textOperations, ...routedOperations])
 export type Operation = z.infer<typeof operation>
+
+/** The form of a client's request and of its answer; `chat` is OpenAI's own, the canonical one. */
+export const dialectName = z.enum([
+  'chat',
+  'messages',
+  'responses',
+  'ollama-chat',
+  'ollama-generate',
+  'ollama-embed',
+])
+export type DialectName = z.infer<typeof dialectName>
 
 /**
  * Priority classes: OpenAI's `service_tier`, and batch lines below them. LiteLLM's `priority` number
@@ -42,6 +58,10 @@ export const requestEnvelope = z.object({
   id: z.string(),
   correlationId: z.string(),
   operation,
+  /** What the body is written in. */
+  dialect: dialectName.default('chat'),
+  /** Headers that its dialect means for an upstream which speaks it too; names in lower case. */
+  dialectHeaders: z.record(z.string(), z.string()).default({}),
   stream: z.boolean(),
   /** The client asked for `stream_options.include_usage`. */
   includeUsage: z.boolean(),
@@ -52,6 +72,9 @@ export const requestEnvelope = z.object({
   group: z.string(),
   /** Model groups that fallbacks may lead to, those the key may use; null: any. */
   allowedGroups: z.array(z.string()).nullable().default(null),
+  /** Tokens that were reserved for an answer which the request does not bound: no more are asked for,
+   *  unless the deployment has a bound of its own. Null: nothing was reserved. */
+  answerLimit: z.int().positive().nullable().default(null),
   /** The gateway that waits, and the subject on which it listens for this request's frames. */
   gatewayId: z.string(),
   replyTo: z.string(),

@@ -46,7 +46,14 @@ export const spendLogsQuery = spendLogsFilters.extend({ actor })
 export type SpendLogsQuery = z.output<typeof spendLogsQuery>
 
 /** LiteLLM's names for what was called. */
-export const callType = z.enum(['acompletion', 'atext_completion', 'aembedding'])
+export const callType = z.enum([
+  'acompletion',
+  'atext_completion',
+  'aembedding',
+  'amoderation',
+  'arerank',
+  'aimage_generation',
+])
 
 const count = z.int().min(0)
 const moment = z.iso.datetime()

@@ -1,4 +1,5 @@
 // A canonical chat request as one to Anthropic's Messages API (docs: api/messages).
+import type { Deployment } from '@penstock/shared/config/deployment'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { calledTools, conversationOf, lacksThinking } from './anthropic-messages.ts'
 import { type ClaudeTraits, claudeTraits } from './anthropic-models.ts'
@@ -23,7 +24,7 @@ import {
   without,
 } from './canonical-parameters.ts'
 import type { HttpRequest } from './http.ts'
-import type { ProviderCall } from './provider.ts'
+import type { NativeCall, ProviderCall } from './provider.ts'
 import { always, type Refusals } from './refusals.ts'
 
 /** `max_tokens` is required there; the default is LiteLLM's. */
@@ -51,6 +52,19 @@ const mapped = new Set([
   'user',
 ])
 
+/** Parameters of a config that mean the same in both forms. */
+const shared = new Set([
+  'context_management',
+  'max_tokens',
+  'output_config',
+  'speed',
+  'stop_sequences',
+  'temperature',
+  'thinking',
+  'top_k',
+  'top_p',
+])
+
 /**
  * @throws PenstockError `invalid_request`, `unsupported_parameter`; `upstream_unreachable` when the
  *   deployment has no usable api_base.
@@ -58,10 +72,40 @@ const mapped = new Set([
 export function anthropicRequest(call: ProviderCall): HttpRequest {
   return {
     url: messagesUrl(call.deployment.apiBase),
-    headers: headersOf(call),
+    headers: headersOf(call.deployment, call.body.anthropic_beta),
     body: JSON.stringify(anthropicBody(call)),
     signal: call.signal,
   }
+}
+
+/**
+ * A request that its client wrote for this API: only the model is ours, and what the deployment adds or
+ * drops. The client's version of the API and its betas count beside the deployment's.
+ * @throws PenstockError `upstream_unreachable` when the deployment has no usable api_base
+ */
+export function nativeRequest(call: ProviderCall, { headers }: NativeCall): HttpRequest {
+  const { deployment, body: sent, model, stream, signal } = call
+  // LiteLLM's `priority` is for our queue.
+  const { metadata, priority: _queue, ...fields } = { ...nativeDefaults(deployment), ...sent }
+  const userId = isFields(metadata) ? metadata.user_id : undefined
+  const body: Body = {
+    ...fields,
+    ...(userId === undefined ? {} : { metadata: { user_id: userId } }),
+    model,
+    stream,
+  }
+  for (const name of deployment.additionalDropParams) delete body[name]
+  return {
+    url: messagesUrl(deployment.apiBase),
+    headers: headersOf(deployment, headers['anthropic-beta'], headers['anthropic-version']),
+    body: JSON.stringify(body),
+    signal,
+  }
+}
+
+/** The config's defaults have OpenAI's names: those that this API has too. */
+function nativeDefaults({ defaults }: Deployment): Body {
+  return Object.fromEntries(Object.entries(defaults).filter(([name]) => shared.has(name)))
 }
 
 export function anthropicBody(call: ProviderCall): Body {
@@ -142,17 +186,21 @@ function userIdOf({ metadata, user }: Body): string | null {
 }
 
 /** Names in lower case, so that a configured header replaces ours. */
-function headersOf({ deployment, body }: ProviderCall): Record<string, string> {
+function headersOf(
+  deployment: Deployment,
+  beta: unknown,
+  version: string = apiVersion,
+): Record<string, string> {
   const headers: Record<string, string> = {
     'content-type': 'application/json',
     'user-agent': 'penstock',
-    'anthropic-version': apiVersion,
+    'anthropic-version': isText(version) ? version : apiVersion,
   }
   if (deployment.apiKey !== null) headers['x-api-key'] = deployment.apiKey
   for (const [name, value] of Object.entries(deployment.extraHeaders)) {
     headers[name.toLowerCase()] = value
   }
-  const betas = [headers['anthropic-beta'], body.anthropic_beta].flat().filter(isText)
+  const betas = [headers['anthropic-beta'], beta].flat().filter(isText)
   if (betas.length > 0) headers['anthropic-beta'] = betas.join(',')
   return headers
 }

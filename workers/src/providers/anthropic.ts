@@ -1,12 +1,20 @@
 // The provider for Anthropic's Messages API: chats, whole or streamed, with tools, images, documents
 // and thinking; and for whoever else speaks it at another api_base.
+import { z } from 'zod'
 import { readAnthropicError, streamedAnthropicError } from './anthropic-errors.ts'
-import { completionOf, unexpected } from './anthropic-reply.ts'
-import { anthropicRequest } from './anthropic-request.ts'
+import { passAnthropic } from './anthropic-native.ts'
+import {
+  completionOf,
+  parseAnthropic,
+  unexpected,
+  usageCounts,
+  usageOf,
+} from './anthropic-reply.ts'
+import { anthropicRequest, nativeRequest } from './anthropic-request.ts'
 import { translateAnthropic } from './anthropic-stream.ts'
 import { chatOnly } from './canonical-parameters.ts'
 import { readAll, send } from './http.ts'
-import type { Provider, ProviderCall, ProviderResult } from './provider.ts'
+import type { NativeCall, Provider, ProviderCall, ProviderResult } from './provider.ts'
 import type { TableEntry } from './table.ts'
 
 /** 128,000 tokens of text and thinking are a hundredth of that. */
@@ -15,6 +23,7 @@ const maxReplyBytes = 64 * 1024 * 1024
 const provider: Provider = {
   async run(call) {
     chatOnly(call)
+    if (call.native !== undefined) return passThrough(call, call.native)
     const response = await send(anthropicRequest(call))
     if (response.status !== 200) throw await readAnthropicError(response)
     if (!call.stream) return whole(call, response.body)
@@ -27,6 +36,8 @@ const provider: Provider = {
 export const anthropic: TableEntry = {
   provider,
   prefixes: ['anthropic'],
+  native: ['messages'],
+  extensions: ['thinking', 'cache_control'],
   owns: /^claude-/,
   slots: 64,
   locality: 'cloud',
@@ -34,6 +45,21 @@ export const anthropic: TableEntry = {
   apiBaseEnv: ['ANTHROPIC_API_BASE', 'ANTHROPIC_BASE_URL'],
   apiKeyEnv: 'ANTHROPIC_API_KEY',
   pricesAs: 'anthropic',
+}
+
+/** Its client speaks Anthropic's API: the bytes of the answer go back as they come. */
+async function passThrough(call: ProviderCall, native: NativeCall): Promise<ProviderResult> {
+  const response = await send(nativeRequest(call, native))
+  if (response.status !== 200) throw await readAnthropicError(response)
+  if (call.stream) {
+    const type = response.headers['content-type'] ?? ''
+    if (!type.includes('event-stream')) throw await noStream(response.body)
+    return { body: null, usage: await passAnthropic(call, response.body) }
+  }
+  const body = await readAll(response.body, maxReplyBytes)
+  const reply = parseReply(Buffer.from(body).toString('utf8'))
+  const { usage } = parseAnthropic(z.object({ usage: z.unknown().optional() }), reply)
+  return { body, usage: usageOf(usageCounts(usage)) }
 }
 
 async function whole(call: ProviderCall, body: AsyncIterable<Uint8Array>): Promise<ProviderResult> {

@@ -21,11 +21,15 @@ const paths: Record<Operation, string> = {
   chat: '/chat/completions',
   completion: '/completions',
   embedding: '/embeddings',
+  moderation: '/moderations',
+  rerank: '/rerank',
+  image: '/images/generations',
 }
 
 export const azure: TableEntry = {
   provider: openAiCompatible({
     operations: everything,
+    routed: ['image'],
     strict: true,
     url: urlOf,
     credentials,
@@ -41,7 +45,7 @@ export const azure: TableEntry = {
   defaultsEnv: { api_version: 'AZURE_API_VERSION' },
 }
 
-function urlOf({ deployment, model, operation }: ProviderCall, apiBase: string): string {
+function urlOf({ deployment, model, operation }: ProviderCall<Operation>, apiBase: string): string {
   const { api_version: configured } = settings.parse(deployment.defaults)
   return azureUrl(apiBase, model, operation, configured ?? null)
 }

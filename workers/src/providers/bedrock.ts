@@ -25,6 +25,7 @@ const provider: Provider = {
 export const bedrock: TableEntry = {
   provider,
   prefixes: ['bedrock', 'bedrock_converse'],
+  extensions: ['thinking', 'cache_control'],
   // Bare ids as AWS writes them, with or without the geography of an inference profile.
   owns: /^(?:(?:apac|au|ca|eu|global|jp|us|us-gov)\.)?(?:ai21|amazon|anthropic|cohere|deepseek|meta|mistral|openai|qwen)\./,
   modelName: modelId,

@@ -6,8 +6,8 @@ import { chatCompletion } from './gemini-reply.ts'
 import { geminiRequest } from './gemini-request.ts'
 import { translateStream } from './gemini-stream.ts'
 import { type HttpResponse, readAll, send } from './http.ts'
-import { maxReplyBytes, unsupported } from './openai.ts'
-import { apiBaseOf, headersFor } from './openai-request.ts'
+import { unsupported } from './openai.ts'
+import { apiBaseOf, headersFor, maxReplyBytes } from './openai-request.ts'
 import type { Provider, ProviderCall, ProviderResult } from './provider.ts'
 import type { TableEntry } from './table.ts'
 
@@ -27,6 +27,7 @@ const provider: Provider = {
 export const gemini: TableEntry = {
   provider,
   prefixes: ['gemini'],
+  extensions: ['thinking'],
   slots: 64,
   locality: 'cloud',
   apiBase: 'https://generativelanguage.googleapis.com/v1beta',

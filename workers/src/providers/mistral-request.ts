@@ -1,7 +1,7 @@
 // An OpenAI request as Mistral's: chat completions, fill-in-the-middle and embeddings. (docs.mistral.ai,
 // openapi.yaml: ChatCompletionRequest, FIMCompletionRequest, EmbeddingRequest.)
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import type { Operation } from '@penstock/shared/contracts/request'
+import type { TextOperation } from '@penstock/shared/contracts/request'
 import { z } from 'zod'
 import { mistralMessages } from './mistral-messages.ts'
 import { parseField } from './ollama-parameters.ts'
@@ -57,7 +57,7 @@ const refusedInCompletions: Refusals = new Map<string, (value: unknown) => boole
   ['presence_penalty', (value) => value !== 0],
 ])
 
-const refused: Record<Operation, Refusals> = {
+const refused: Record<TextOperation, Refusals> = {
   chat: refusedInChat,
   completion: refusedInCompletions,
   embedding: new Map(),

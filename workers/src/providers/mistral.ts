@@ -1,6 +1,6 @@
 // The provider for Mistral's API (docs.mistral.ai): chat completions close to OpenAI's, embeddings, and
 // fill-in-the-middle as OpenAI's text completion with a suffix. Codestral has a host of its own.
-import type { Operation } from '@penstock/shared/contracts/request'
+import type { RoutedOperation, TextOperation } from '@penstock/shared/contracts/request'
 import { type HttpResponse, readAll, readError, send } from './http.ts'
 import {
   chatEvents,
@@ -10,16 +10,22 @@ import {
   isDifferent,
 } from './mistral-reply.ts'
 import { mistralBody } from './mistral-request.ts'
-import { everything, maxReplyBytes, unsupported } from './openai.ts'
+import { everything, unsupported } from './openai.ts'
 import { parseReply } from './openai-reply.ts'
-import { apiBaseOf, endpointUrl, headersFor } from './openai-request.ts'
+import { apiBaseOf, endpointUrl, headersFor, maxReplyBytes } from './openai-request.ts'
+import { routedOperations } from './openai-routed.ts'
 import { runStream } from './openai-stream.ts'
 import { usageOf } from './openai-usage.ts'
 import type { Provider, ProviderCall, ProviderResult } from './provider.ts'
 import type { TableEntry } from './table.ts'
 
-function mistralProvider(operations: readonly Operation[]): Provider {
+function mistralProvider(
+  operations: readonly TextOperation[],
+  routed: readonly RoutedOperation[] = [],
+): Provider {
   return {
+    // Moderations are OpenAI's, on the wire too (docs.mistral.ai, "Moderations").
+    routed: routedOperations({ operations, strict: true }, routed),
     async run(call) {
       if (!operations.includes(call.operation)) throw unsupported(call)
       const { deployment, operation, signal } = call
@@ -57,8 +63,9 @@ const sold = { slots: 64, locality: 'cloud', pricesAs: 'mistral' } as const
 
 export const mistral: TableEntry = {
   ...sold,
-  provider: mistralProvider(everything),
+  provider: mistralProvider(everything, ['moderation']),
   prefixes: ['mistral'],
+  extensions: ['reasoning_content'],
   apiBase: 'https://api.mistral.ai/v1',
   apiBaseEnv: ['MISTRAL_API_BASE'],
   apiKeyEnv: 'MISTRAL_API_KEY',

@@ -29,7 +29,7 @@ const streamingError = 'Exception: mock_streaming_error'
 /** The same entry with a provider that answers `response` instead of calling anything. */
 export function mocked(entry: ProviderEntry, response: string): ProviderEntry {
   const provider: Provider = { run: (call) => answerMock(call, response) }
-  return { ...entry, provider }
+  return { ...entry, provider, native: [] }
 }
 
 async function answerMock(call: ProviderCall, response: string) {

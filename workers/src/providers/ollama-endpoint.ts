@@ -6,7 +6,7 @@ import type { z } from 'zod'
 import type { StreamLine } from './ollama-stream.ts'
 
 export interface EndpointCall {
-  path: '/api/chat' | '/api/generate' | '/api/embed'
+  path: '/api/chat' | '/api/generate' | '/api/embed' | '/api/embeddings'
   request: Record<string, unknown>
   /** The canonical reply; `usage` is null where Ollama counted nothing. */
   reply(parsed: unknown): { body: object; usage: TokenUsage | null }

@@ -6,6 +6,7 @@ import { reportedError } from './ollama-errors.ts'
 
 const newline = 10
 const maxLineBytes = 8 * 1024 * 1024
+const nothing = Buffer.alloc(0)
 
 /** One line as it was parsed: its fields are unchecked, whoever reads one checks it. */
 export interface StreamLine {
@@ -21,31 +22,31 @@ export interface StreamLine {
 }
 
 /** Collects chunks, cut anywhere, into whole lines. */
-class LineBuffer {
+export class LineBuffer {
   #parts: Uint8Array[] = []
   #bytes = 0
 
-  /** Every line that `chunk` completes, newlines included; '' when it completes none. */
-  take(chunk: Uint8Array): string {
+  /** Every line that `chunk` completes, newlines included; empty when it completes none. */
+  take(chunk: Uint8Array): Buffer {
     // No byte of a multi-byte UTF-8 character is a newline, so whole lines are whole characters.
     const end = chunk.lastIndexOf(newline) + 1
     if (end === 0) {
       this.#keep(chunk)
-      return ''
+      return nothing
     }
     this.#parts.push(chunk.subarray(0, end))
-    const text = this.rest()
+    const lines = this.rest()
     if (end < chunk.length) this.#keep(chunk.subarray(end))
-    return text
+    return lines
   }
 
   /** What is left after the last newline; the buffer is empty then. */
-  rest(): string {
+  rest(): Buffer {
     const [first] = this.#parts
     const whole = first && this.#parts.length === 1 ? first : Buffer.concat(this.#parts)
     this.#parts = []
     this.#bytes = 0
-    return Buffer.from(whole.buffer, whole.byteOffset, whole.byteLength).toString('utf8')
+    return Buffer.from(whole.buffer, whole.byteOffset, whole.byteLength)
   }
 
   #keep(chunk: Uint8Array): void {
@@ -72,17 +73,20 @@ export async function translateStream(
   try {
     for await (const chunk of body) {
       // After the last line only the body's end is awaited: it frees the connection for reuse.
-      if (last === null) last = translateLines(buffer.take(chunk), model, translate, emit)
+      if (last === null)
+        last = translateLines(buffer.take(chunk).toString('utf8'), model, translate, emit)
     }
   } catch (error) {
     // A complete answer stays complete, whatever becomes of its connection.
     if (last === null) throw error
   }
-  last ??= translateRest(buffer.rest(), model, translate, emit)
-  if (last === null) {
-    throw new PenstockError('upstream_cut_off', 'Ollama ended the stream before the answer did.')
-  }
+  last ??= translateRest(buffer.rest().toString('utf8'), model, translate, emit)
+  if (last === null) throw cutOff()
   return last
+}
+
+export function cutOff(): PenstockError {
+  return new PenstockError('upstream_cut_off', 'Ollama ended the stream before the answer did.')
 }
 
 function translateLines(
@@ -118,7 +122,8 @@ function translateRest(
   return isJson(text) ? translateLines(text, model, translate, emit) : null
 }
 
-function parseLine(line: string): StreamLine {
+/** @throws PenstockError `upstream_invalid_response` when it is no JSON object */
+export function parseLine(line: string): StreamLine {
   let parsed: unknown
   try {
     parsed = JSON.parse(line)

@@ -1,12 +1,14 @@
 // The provider for Ollama's own API (docs/api.md of ollama/ollama): chat, text completion and
-// embeddings, whole or streamed, with the upstream's errors as Penstock's.
+// embeddings, whole or streamed, with the upstream's errors as Penstock's. Requests in Ollama's own
+// form go through untranslated.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { readAll, readError, send } from './http.ts'
 import { chatCall } from './ollama-chat.ts'
 import { embedCall } from './ollama-embed.ts'
-import type { EndpointCall, Translate } from './ollama-endpoint.ts'
+import { type EndpointCall, type Translate, unexpected } from './ollama-endpoint.ts'
 import { refineError, reportedError } from './ollama-errors.ts'
 import { generateCall } from './ollama-generate.ts'
+import { nativeDialects, nativeRequest, passStream } from './ollama-native.ts'
 import { translateStream } from './ollama-stream.ts'
 import { usageOf } from './ollama-usage.ts'
 import type { Provider, ProviderCall, ProviderEntry, ProviderResult } from './provider.ts'
@@ -19,19 +21,12 @@ const endpoints = { chat: chatCall, completion: generateCall, embedding: embedCa
 
 const provider: Provider = {
   async run(call) {
+    if (call.native !== undefined) return passThrough(call, nativeRequest(call, call.native))
     const endpoint = endpoints[call.operation](call)
-    const response = await send({
-      url: endpointUrl(call.deployment.apiBase, endpoint.path),
-      headers: headersOf(call),
-      body: JSON.stringify(endpoint.request),
-      signal: call.signal,
-    })
-    if (response.status !== 200) {
-      throw refineError(await readError(response), response.status, call.model)
-    }
+    const body = await ask(call, endpoint)
     return call.stream && endpoint.stream !== null
-      ? streamed(call, endpoint.stream(), response.body)
-      : whole(call, endpoint, response.body)
+      ? streamed(call, endpoint.stream(), body)
+      : whole(call, endpoint, body)
   },
 }
 
@@ -43,10 +38,39 @@ const provider: Provider = {
 export const ollama: ProviderEntry = {
   provider,
   prefixes: ['ollama', 'ollama_chat'],
+  native: nativeDialects,
+  extensions: ['reasoning_content'],
   // OLLAMA_NUM_PARALLEL is 1 by default: a second call would only wait there, unseen by our queue.
   slots: 1,
   locality: 'local',
   apiBase: defaultApiBase,
+}
+
+async function ask(
+  call: ProviderCall,
+  { path, request }: Pick<EndpointCall, 'path' | 'request'>,
+): Promise<AsyncIterable<Uint8Array>> {
+  const response = await send({
+    url: endpointUrl(call.deployment.apiBase, path),
+    headers: headersOf(call),
+    body: JSON.stringify(request),
+    signal: call.signal,
+  })
+  if (response.status === 200) return response.body
+  throw refineError(await readError(response), response.status, call.model)
+}
+
+/** The client speaks as this upstream does: its answer's bytes go back as they come. */
+async function passThrough(
+  call: ProviderCall,
+  request: Pick<EndpointCall, 'path' | 'request'>,
+): Promise<ProviderResult> {
+  const body = await ask(call, request)
+  if (call.stream) {
+    return { body: null, usage: usageOf(await passStream(body, call.model, call.emit)) }
+  }
+  const bytes = await readAll(body, maxReplyBytes)
+  return { body: bytes, usage: usageOf(parseReplyOf(bytes, call.model)) }
 }
 
 async function streamed(
@@ -63,12 +87,17 @@ async function whole(
   endpoint: EndpointCall,
   body: AsyncIterable<Uint8Array>,
 ): Promise<ProviderResult> {
-  const parsed = parseJson(await readAll(body, maxReplyBytes))
-  if (typeof parsed === 'object' && parsed !== null && 'error' in parsed) {
-    throw reportedError(parsed, call.model)
-  }
+  const parsed = parseReplyOf(await readAll(body, maxReplyBytes), call.model)
   const { body: reply, usage } = endpoint.reply(parsed)
   return { body: Buffer.from(JSON.stringify(reply)), usage }
+}
+
+/** @throws PenstockError `upstream_invalid_response`; what the reply reports, where it is an error */
+function parseReplyOf(bytes: Uint8Array, model: string): object {
+  const parsed = parseJson(bytes)
+  if (typeof parsed !== 'object' || parsed === null) throw unexpected('a reply that is no object')
+  if ('error' in parsed) throw reportedError(parsed, model)
+  return parsed
 }
 
 /** LiteLLM's users may have the endpoint's path in `api_base`. */

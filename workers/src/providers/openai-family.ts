@@ -51,6 +51,7 @@ const members: readonly Member[] = [
     apiKeyEnv: 'TOGETHERAI_API_KEY',
     otherKeyEnv: ['TOGETHER_API_KEY', 'TOGETHER_AI_API_KEY', 'TOGETHER_AI_TOKEN'],
     pricesAs: 'together',
+    routed: ['rerank', 'image'],
   },
   {
     prefix: 'openrouter',
@@ -67,6 +68,7 @@ const members: readonly Member[] = [
     apiKeyEnv: 'XAI_API_KEY',
     pricesAs: 'x-ai',
     operations: ['chat', 'completion'],
+    routed: ['image'],
   },
   {
     prefix: 'fireworks_ai',

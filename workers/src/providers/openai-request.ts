@@ -2,20 +2,22 @@
 // is kept, the unknown ones too; only the model, the stream options and the headers are ours.
 import type { Deployment } from '@penstock/shared/config/deployment'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import type { Operation } from '@penstock/shared/contracts/request'
+import type { Operation, RoutedOperation, TextOperation } from '@penstock/shared/contracts/request'
 import type { HttpRequest } from './http.ts'
 import type { ProviderCall } from './provider.ts'
 import { connectionParams, type Refusals, withoutRefused } from './refusals.ts'
 
 /** What differs between servers that speak OpenAI's API. */
 export interface OpenAiDialect {
-  operations: readonly Operation[]
+  operations: readonly TextOperation[]
+  /** None by default. */
+  routed?: readonly RoutedOperation[]
   /** It refuses arguments that it does not know: what was meant for the gateway is left out. */
   strict: boolean
   /** Arguments that it is known not to take. */
   refusals?: Refusals
   /** In place of `endpointUrl`. */
-  url?(call: ProviderCall, apiBase: string): string
+  url?(call: ProviderCall<Operation>, apiBase: string): string
   /** In place of the key as a bearer token; names in lower case. */
   credentials?(deployment: Deployment): Record<string, string>
   /** The model's name as this server wants it. */
@@ -26,13 +28,18 @@ const paths: Record<Operation, string> = {
   chat: '/chat/completions',
   completion: '/completions',
   embedding: '/embeddings',
+  moderation: '/moderations',
+  rerank: '/rerank',
+  image: '/images/generations',
 }
+/** 2,048 embeddings of 3,072 numbers, the most that OpenAI answers, as decimal text. */
+export const maxReplyBytes = 128 * 1024 * 1024
 const maxUrls = 1_000
 const urls = new Map<string, string>()
 const headersOfDeployment = new WeakMap<Deployment, Record<string, string>>()
 
 /** @throws PenstockError when the deployment has no usable api_base, or for a refused argument. */
-export function buildRequest(call: ProviderCall, dialect: OpenAiDialect): HttpRequest {
+export function buildRequest(call: ProviderCall<Operation>, dialect: OpenAiDialect): HttpRequest {
   const apiBase = apiBaseOf(call.deployment)
   return {
     url: dialect.url?.(call, apiBase) ?? endpointUrl(apiBase, call.operation),
@@ -79,11 +86,11 @@ export function splitApiBase(apiBase: string): { url: URL; base: string } {
   return { url, base: written === '' ? '/v1' : base }
 }
 
-function bodyFor(call: ProviderCall, dialect: OpenAiDialect): Record<string, unknown> {
+function bodyFor(call: ProviderCall<Operation>, dialect: OpenAiDialect): Record<string, unknown> {
   const wanted = dialect.refusals === undefined ? call.body : withoutRefused(call, dialect.refusals)
-  // LiteLLM's `priority` number is for our queue. A vLLM without priority scheduling refuses it; whoever
-  // runs one with it says so in `extra_body`.
-  const { extra_body: extra, priority: _queue, ...fields } = wanted
+  // LiteLLM's `priority` number is for our queue, its `cache` for the gateway's. A vLLM without priority
+  // scheduling refuses the first; whoever runs one with it says so in `extra_body`.
+  const { extra_body: extra, priority: _queue, cache: _cache, ...fields } = wanted
   // LiteLLM's `extra_body`, as in the SDKs: its fields belong at the top of the body. They are meant
   // for the upstream, whatever their names.
   const body: Record<string, unknown> = {

@@ -3,14 +3,12 @@
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { readAll, readError, send } from './http.ts'
 import { parseReply } from './openai-reply.ts'
-import { buildRequest, type OpenAiDialect } from './openai-request.ts'
+import { buildRequest, maxReplyBytes, type OpenAiDialect } from './openai-request.ts'
+import { routedOperations } from './openai-routed.ts'
 import { runStream } from './openai-stream.ts'
 import { usageOf } from './openai-usage.ts'
 import type { Provider, ProviderCall, ProviderResult } from './provider.ts'
 import type { TableEntry } from './table.ts'
-
-/** 2,048 embeddings of 3,072 numbers, the most that OpenAI answers, as decimal text. */
-export const maxReplyBytes = 128 * 1024 * 1024
 
 /** A provider for servers that speak OpenAI's API in this way. */
 export function openAiCompatible(dialect: OpenAiDialect): Provider {
@@ -21,6 +19,7 @@ export function openAiCompatible(dialect: OpenAiDialect): Provider {
       if (response.status !== 200) throw await readError(response)
       return call.stream ? runStream(call, response) : plain(call, response.body)
     },
+    ...(dialect.routed === undefined ? {} : { routed: routedOperations(dialect, dialect.routed) }),
   }
 }
 
@@ -51,10 +50,15 @@ const atOpenAi = {
 
 export const openai: TableEntry = {
   ...atOpenAi,
-  provider: openAiCompatible({ operations: everything, strict: true }),
+  // OpenAI itself has no rerank; servers behind another api_base do (llama.cpp, Infinity).
+  provider: openAiCompatible({
+    operations: everything,
+    routed: ['moderation', 'rerank', 'image'],
+    strict: true,
+  }),
   prefixes: ['openai', 'custom_openai'],
   // gpt-oss is open weights: others serve it, OpenAI does not.
-  owns: /^(?:gpt-(?!oss)|chatgpt-|o\d+(?:-|$)|text-embedding-|ft:|codex-|davinci-|babbage-)/,
+  owns: /^(?:gpt-(?!oss)|chatgpt-|o\d+(?:-|$)|text-embedding-|omni-moderation-|text-moderation-|dall-e-|ft:|codex-|davinci-|babbage-)/,
 }
 
 /**
@@ -69,8 +73,9 @@ export const textCompletionOpenai: TableEntry = {
 
 /** Not strict: it ignores what it does not know, and has a `priority` of its own. */
 export const vllm: TableEntry = {
-  provider: openAiCompatible({ operations: everything, strict: false }),
+  provider: openAiCompatible({ operations: everything, routed: ['rerank'], strict: false }),
   prefixes: ['hosted_vllm', 'vllm'],
+  extensions: ['reasoning_content'],
   slots: 64,
   locality: 'local',
   apiBaseEnv: ['HOSTED_VLLM_API_BASE'],

@@ -1,11 +1,34 @@
 // The contract between run-job.ts and a provider: one canonical (OpenAI-shaped) request in,
 // canonical bytes and a token count out. Adding a provider is one file and one line in table.ts.
 import type { Deployment } from '@penstock/shared/config/deployment'
-import type { Operation } from '@penstock/shared/contracts/request'
+import type {
+  DialectName,
+  Operation,
+  RoutedOperation,
+  TextOperation,
+} from '@penstock/shared/contracts/request'
 import type { TokenUsage } from '@penstock/shared/contracts/usage'
 
-export interface ProviderCall {
-  operation: Operation
+/** A request that needs no translation: its client speaks what the upstream does. */
+export interface NativeCall {
+  dialect: DialectName
+  /** The client's, as far as the dialect means them for the upstream; names in lower case. */
+  headers: Readonly<Record<string, string>>
+}
+
+/**
+ * What a chat may hold besides OpenAI's fields once it was translated, for providers that read it:
+ * Anthropic's `thinking` with its `thinking_blocks`, `cache_control`, a message's `reasoning_content`.
+ */
+export type ChatExtension = 'thinking' | 'cache_control' | 'reasoning_content'
+
+export interface ProviderCall<O extends Operation = TextOperation> {
+  operation: O
+  /**
+   * Present only if the entry names the dialect in `native`: `body` is then the client's own without
+   * the deployment's defaults; the reply's bytes go back as they come, to `emit` or in the result.
+   */
+  native?: NativeCall
   /** The client's request in OpenAI's form, the deployment's own defaults already merged in. */
   body: Record<string, unknown>
   stream: boolean
@@ -37,6 +60,14 @@ export interface Provider {
    *   whatever the signal's abort throws when it was aborted.
    */
   run(call: ProviderCall): Promise<ProviderResult>
+  /** Operations that its upstreams have routes of their own for; absent: none. */
+  routed?: RoutedOperations
+}
+
+export interface RoutedOperations {
+  operations: readonly RoutedOperation[]
+  /** Never streamed. @throws as `run` */
+  run(call: ProviderCall<RoutedOperation>): Promise<ProviderResult>
 }
 
 export interface ProviderEntry {
@@ -45,6 +76,10 @@ export interface ProviderEntry {
   prefixes: readonly string[]
   /** Matches bare model names that belong to this provider (`gpt-4o`). */
   owns?: RegExp
+  /** Dialects besides the canonical one that its upstreams speak themselves. */
+  native?: readonly DialectName[]
+  /** What it takes of translated chats; none by default. */
+  extensions?: readonly ChatExtension[]
   /** Slots of a deployment that sets no `max_parallel_requests`. */
   slots: number
   /** Where data sent there ends up, unless the config or a private address says otherwise. */

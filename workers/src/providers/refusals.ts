@@ -1,6 +1,7 @@
 // What an upstream cannot do with a request's arguments: refused by name, or dropped where the
 // deployment says so. Shared by the providers whose upstreams refuse arguments of OpenAI's.
 import { PenstockError } from '@penstock/shared/contracts/errors'
+import type { Operation } from '@penstock/shared/contracts/request'
 import type { ProviderCall } from './provider.ts'
 
 /** By argument: whether this value asks for something that the upstream cannot do. */
@@ -29,7 +30,10 @@ const isConnectionParam = new Set<string>(connectionParams)
  * @throws PenstockError `unsupported_parameter` naming the `param`, unless the deployment drops such
  *   parameters.
  */
-export function withoutRefused(call: ProviderCall, refusals: Refusals): Record<string, unknown> {
+export function withoutRefused(
+  call: ProviderCall<Operation>,
+  refusals: Refusals,
+): Record<string, unknown> {
   const { dropParams, additionalDropParams, model } = call.deployment
   const body: Record<string, unknown> = {}
   for (const [name, value] of Object.entries(call.body)) {

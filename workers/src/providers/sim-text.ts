@@ -1,5 +1,5 @@
 // What the simulator says, and how it reads a request: its token is a word.
-import type { Operation } from '@penstock/shared/contracts/request'
+import type { TextOperation } from '@penstock/shared/contracts/request'
 import type { Answer } from './sim-answer.ts'
 import type { SimOptions } from './sim-options.ts'
 import { valueFor } from './sim-schema.ts'
@@ -34,7 +34,11 @@ const loremWords = lorem.split(' ')
 const maxPieces = 100_000
 
 /** A forced tool call or a wanted JSON gets an answer of its shape, everything else lorem ipsum. */
-export function simulatedAnswer(operation: Operation, body: Fields, options: SimOptions): Answer {
+export function simulatedAnswer(
+  operation: TextOperation,
+  body: Fields,
+  options: SimOptions,
+): Answer {
   const limit = Math.min(
     options.max_tokens ?? maxPieces,
     options.max_completion_tokens ?? maxPieces,
@@ -54,7 +58,7 @@ export function simulatedAnswer(operation: Operation, body: Fields, options: Sim
 }
 
 /** The words of a prompt, of messages or of an embedding's input. Token ids count one each. */
-export function promptWords(operation: Operation, body: Fields): number {
+export function promptWords(operation: TextOperation, body: Fields): number {
   switch (operation) {
     case 'chat':
       return wordsIn(body.messages)
@@ -97,7 +101,7 @@ function forcedTool(body: Fields): { name: string; parameters: unknown } | null 
   return null
 }
 
-function wantedJson(operation: Operation, body: Fields): string[] | null {
+function wantedJson(operation: TextOperation, body: Fields): string[] | null {
   const format = body.response_format
   if (operation !== 'chat' || !isFields(format)) return null
   if (format.type === 'json_object') return inPieces({ answer: opening })

@@ -1,17 +1,22 @@
 // The tables of files and batches. Postgres is the truth about a batch; BullMQ's jobs, on Postgres or
 // on Redis, only drive it, and what they lose is put back from here.
+//
+// Ids are time-ordered: their order is the order in which files and batches were made, which is what
+// lists go by.
 import { type Kysely, sql } from 'kysely'
 import type { Migration } from 'kysely/migration'
 
 const filesAndBatches: Migration = {
   async up(db: Kysely<unknown>): Promise<void> {
+    // state: `writing` until the bytes are in the storage whole, `removing` while they are taken out
+    // of it. Nobody is shown such a file; one that a crash left so is swept away.
     await sql`
       create table batch_file (
         file_id text collate "C" primary key,
-        purpose text not null,
-        filename text not null,
-        bytes bigint not null,
-        storage_key text not null,
+        state text not null default 'writing' check (state in ('writing', 'ready', 'removing')),
+        purpose text not null default '',
+        filename text not null default '',
+        bytes bigint not null default 0,
         key_id text collate "C",
         user_id text collate "C",
         team_id text collate "C",
@@ -20,9 +25,13 @@ const filesAndBatches: Migration = {
       )`.execute(db)
     await sql`create index batch_file_expiry on batch_file (expires_at)
       where expires_at is not null`.execute(db)
-    await sql`create index batch_file_key on batch_file (key_id, created_at, file_id)`.execute(db)
+    await sql`create index batch_file_unready on batch_file (created_at)
+      where state <> 'ready'`.execute(db)
+    await sql`create index batch_file_key on batch_file (key_id, file_id)`.execute(db)
 
-    // dialect: whose batches API made it. done_through: see the runner.
+    // dialect: whose batches API made it. key_hash: of the key that made it (HMAC under the server's
+    // secret), to look up what it may do; null: the master key, or nobody where the gateway is open.
+    // lines_per_second: over the last minute, as the runners measured it.
     await sql`
       create table batch (
         batch_id text collate "C" primary key,
@@ -43,11 +52,13 @@ const filesAndBatches: Migration = {
         correlation_id text not null,
         traceparent text,
         key_id text collate "C",
+        key_hash text collate "C",
         user_id text collate "C",
         team_id text collate "C",
         total integer not null default 0,
         completed integer not null default 0,
         failed integer not null default 0,
+        lines_per_second real,
         created_at timestamptz(3) not null default now(),
         in_progress_at timestamptz(3),
         expires_at timestamptz(3) not null,
@@ -58,7 +69,8 @@ const filesAndBatches: Migration = {
         cancelling_at timestamptz(3),
         cancelled_at timestamptz(3)
       )`.execute(db)
-    await sql`create index batch_key on batch (key_id, created_at, batch_id)`.execute(db)
+    await sql`create index batch_owner on batch (key_id, batch_id)`.execute(db)
+    await sql`create index batch_input on batch (input_file_id)`.execute(db)
     await sql`create index batch_live on batch (status)
       where status in ('validating', 'in_progress', 'finalizing', 'cancelling')`.execute(db)
 
@@ -75,7 +87,7 @@ const filesAndBatches: Migration = {
         primary key (batch_id, slice)
       )`.execute(db)
 
-    // The one result of a line: written once, whatever is run again. \`line\`: what stands in the output
+    // The one result of a line: written once, whatever is run again. `line`: what stands in the output
     // or error file. dead: its retries were used up, and it may be redriven.
     await sql`
       create table batch_result (
@@ -88,6 +100,8 @@ const filesAndBatches: Migration = {
         finished_at timestamptz(3) not null default now(),
         primary key (batch_id, line_number)
       )`.execute(db)
+    await sql`create index batch_result_dead on batch_result (batch_id, line_number)
+      where dead`.execute(db)
   },
 }
 

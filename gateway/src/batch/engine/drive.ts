@@ -1,0 +1,178 @@
+// Keeps every batch going: looks at the tables each second and whenever a gateway says that a batch
+// changed, stops what must stop, and sees to it that the jobs are there that a batch needs next. Runners
+// do this side by side without knowing of each other: the jobs' ids make doubles impossible.
+import type { Logger } from '@penstock/shared/telemetry/log'
+import type { Kysely } from 'kysely'
+import { askDatabase, type BatchDatabase, type BatchRow } from '../store/database.ts'
+import type { BatchJob } from './jobs.ts'
+import { createLiveBatch, type LiveBatch, type Phase } from './live-batch.ts'
+import { liveBatches, noteRate, openSlices, readBatch } from './slices.ts'
+
+export interface Drive {
+  /** Those that are not over, as they were read last. */
+  readonly batches: ReadonlyMap<string, LiveBatch>
+  /** Null: it is over. @throws PenstockError `service_unavailable` */
+  find(batchId: string): Promise<LiveBatch | null>
+  /** It may have changed: look at it now. */
+  look(batchId: string): Promise<void>
+  /** After the slice; the next one of its batch becomes a job. */
+  sliceDone(batchId: string, slice: number, isLast: boolean): Promise<void>
+  /** The queue may have lost jobs: all are put back at the next look. */
+  jobsLost(): void
+  /** Stops looking; no line starts any more. */
+  stop(): void
+  /** All lines under way are withdrawn. */
+  end(): void
+}
+
+export interface DriveOptions {
+  db: Kysely<BatchDatabase>
+  add(jobs: readonly (BatchJob & { traceparent: string | null })[]): Promise<void>
+  /** Slices of a batch that are jobs at the same time. */
+  window(): number
+  log: Logger
+  now?: () => number
+}
+
+const lookMs = 1_000
+/** So often the jobs of a batch are put back though nothing seems to be wrong. */
+const putBackMs = 30_000
+const noteRateMs = 5_000
+
+interface Driven {
+  live: LiveBatch
+  /** For which phase its jobs were made sure of, and when. */
+  phase: Phase | null
+  at: number
+  ratedAt: number
+}
+
+export function createDrive({ db, add, window, log, now = Date.now }: DriveOptions): Drive {
+  const driven = new Map<string, Driven>()
+  const batches = new Map<string, LiveBatch>()
+  let stopped = false
+  let isAway = false
+
+  function take(row: BatchRow): Driven {
+    const known = driven.get(row.batch_id)
+    if (known !== undefined) {
+      known.live.update(row, now())
+      return known
+    }
+    const one = { live: createLiveBatch(row, now()), phase: null, at: 0, ratedAt: now() }
+    driven.set(row.batch_id, one)
+    batches.set(row.batch_id, one.live)
+    return one
+  }
+
+  function drop(batchId: string): void {
+    driven.get(batchId)?.live.update(null, now())
+    driven.delete(batchId)
+    batches.delete(batchId)
+  }
+
+  /** Its row, or that it is over. */
+  async function refresh(batchId: string): Promise<Driven | null> {
+    const row = await askDatabase(readBatch(db, batchId))
+    if (stopped) return null
+    if (row !== null) {
+      const one = take(row)
+      if (one.live.phase !== 'over') return one
+    }
+    drop(batchId)
+    return null
+  }
+
+  async function act(one: Driven): Promise<void> {
+    const { live } = one
+    const { phase } = live
+    await noteItsRate(one)
+    const isSure = one.phase === phase && now() - one.at < putBackMs
+    if (isSure || phase === 'over') return
+    const jobs = await jobsFor(live)
+    const { traceparent } = live.row
+    if (jobs.length > 0) await add(jobs.map((job) => ({ ...job, traceparent })))
+    one.phase = phase
+    one.at = now()
+  }
+
+  async function jobsFor({ row, phase }: LiveBatch): Promise<BatchJob[]> {
+    const { batch_id: batchId } = row
+    if (phase === 'validate') return [{ kind: 'validate', batchId }]
+    if (phase === 'close' || phase === 'finalize') return [{ kind: 'finalize', batchId }]
+    if (phase !== 'run') return []
+    const open = await askDatabase(openSlices(db, batchId, window()))
+    if (open.length === 0) return [{ kind: 'finalize', batchId }]
+    return open.map((slice) => ({ kind: 'slice', batchId, slice }))
+  }
+
+  async function noteItsRate(one: Driven): Promise<void> {
+    const { rate, phase, row } = one.live
+    if (rate === null || phase !== 'run' || now() - one.ratedAt < noteRateMs) return
+    one.ratedAt = now()
+    await askDatabase(noteRate(db, row.batch_id, rate))
+  }
+
+  async function lookAtAll(): Promise<void> {
+    const rows = await askDatabase(liveBatches(db))
+    if (stopped) return
+    const seen = new Set(rows.map(({ batch_id }) => batch_id))
+    for (const batchId of [...driven.keys()]) if (!seen.has(batchId)) drop(batchId)
+    // First of all everything stops that must.
+    const all = rows.map(take)
+    for (const one of all) await act(one)
+  }
+
+  async function keepLooking(): Promise<void> {
+    try {
+      await lookAtAll()
+      if (isAway) log.info('batches can be looked after again')
+      isAway = false
+    } catch (err) {
+      if (!isAway) log.warn({ err }, 'batches cannot be looked after now')
+      isAway = true
+    }
+    if (!stopped) timer = setTimeout(keepLooking, lookMs)
+  }
+  let timer = setTimeout(keepLooking, 0)
+
+  return {
+    batches,
+    async find(batchId) {
+      const known = driven.get(batchId) ?? (await refresh(batchId))
+      return known === null ? null : known.live
+    },
+    async look(batchId) {
+      try {
+        if (!stopped) driven.get(batchId)?.live.release()
+        const one = await refresh(batchId)
+        if (one === null) return
+        // Whoever changed it may have made jobs necessary that this runner thinks are there.
+        one.phase = null
+        await act(one)
+      } catch (err) {
+        log.warn({ err, batchId }, 'a batch that changed cannot be looked at now')
+      }
+    },
+    async sliceDone(batchId, slice, isLast) {
+      const one = driven.get(batchId)
+      if (one === undefined || one.live.phase !== 'run') return
+      const { traceparent } = one.live.row
+      const next: BatchJob = isLast
+        ? { kind: 'finalize', batchId }
+        : { kind: 'slice', batchId, slice: slice + window() }
+      await add([{ ...next, traceparent }])
+    },
+    jobsLost() {
+      for (const one of driven.values()) one.phase = null
+    },
+    stop() {
+      stopped = true
+      clearTimeout(timer)
+      for (const { live } of driven.values()) live.hold(Number.POSITIVE_INFINITY)
+    },
+    end() {
+      for (const batchId of [...driven.keys()]) drop(batchId)
+    },
+  }
+}

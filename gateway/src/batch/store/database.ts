@@ -1,0 +1,144 @@
+// The tables of files and batches as TypeScript knows them, and a bounded pool that outlives a restart
+// of Postgres. A pool of its own: what batches do keeps neither usage nor reservations waiting.
+import type { BatchFault, BatchStatus } from '@penstock/shared/contracts/batches'
+import { PenstockError } from '@penstock/shared/contracts/errors'
+import {
+  type ColumnType,
+  type Generated,
+  type JSONColumnType,
+  Kysely,
+  PostgresDialect,
+  type Selectable,
+} from 'kysely'
+import pg from 'pg'
+
+/** pg hands bigint out as text; a count of bytes always fits a number. */
+type Bytes = ColumnType<string, number, number>
+
+export interface BatchFileTable {
+  file_id: string
+  state: Generated<'writing' | 'ready' | 'removing'>
+  purpose: Generated<string>
+  filename: Generated<string>
+  bytes: ColumnType<string, number | undefined, number>
+  key_id: string | null
+  user_id: string | null
+  team_id: string | null
+  created_at: Generated<Date>
+  expires_at: Date | null
+}
+export type FileRow = Selectable<BatchFileTable>
+
+export interface BatchTable {
+  batch_id: string
+  dialect: Generated<'openai' | 'anthropic'>
+  status: BatchStatus
+  endpoint: string
+  input_file_id: string
+  output_file_id: string | null
+  error_file_id: string | null
+  completion_window: string
+  output_expires_seconds: number | null
+  /** JSON in, as text. */
+  metadata: JSONColumnType<Record<string, string> | null, string | null, string | null>
+  errors: JSONColumnType<BatchFault[] | null, string | null, string | null>
+  on_budget_exceeded: Generated<'fail' | 'wait'>
+  not_before: Date | null
+  off_peak: string | null
+  paused: Generated<boolean>
+  correlation_id: string
+  traceparent: string | null
+  key_id: string | null
+  /** The digest in hex that the key cache finds its facts by. */
+  key_hash: string | null
+  user_id: string | null
+  team_id: string | null
+  total: Generated<number>
+  completed: Generated<number>
+  failed: Generated<number>
+  lines_per_second: number | null
+  created_at: Generated<Date>
+  in_progress_at: Date | null
+  expires_at: Date
+  finalizing_at: Date | null
+  completed_at: Date | null
+  failed_at: Date | null
+  expired_at: Date | null
+  cancelling_at: Date | null
+  cancelled_at: Date | null
+}
+export type BatchRow = Selectable<BatchTable>
+
+export interface BatchSliceTable {
+  batch_id: string
+  slice: number
+  /** The first line has the number 1. */
+  first_line: number
+  lines: number
+  byte_offset: Bytes
+  byte_length: Bytes
+  done: Generated<boolean>
+}
+export type SliceRow = Selectable<BatchSliceTable>
+
+export interface BatchResultTable {
+  batch_id: string
+  line_number: number
+  ok: boolean
+  dead: Generated<boolean>
+  attempts: number
+  line: string
+  finished_at: Generated<Date>
+}
+
+export interface BatchDatabase {
+  batch_file: BatchFileTable
+  batch: BatchTable
+  batch_slice: BatchSliceTable
+  batch_result: BatchResultTable
+}
+
+export interface BatchDatabaseOptions {
+  databaseUrl: string
+  /** Connections at most. */
+  max: number
+  /** How long one statement may run, in milliseconds. */
+  statementTimeoutMs: number
+  /** Called when a connection breaks that nobody was using; the pool replaces it by itself. */
+  onIdleError?(error: Error): void
+}
+
+/** Connects on first use. `db.destroy()` closes it. */
+export function openBatchDatabase(options: BatchDatabaseOptions): Kysely<BatchDatabase> {
+  const pool = new pg.Pool({
+    connectionString: options.databaseUrl,
+    max: options.max,
+    application_name: 'penstock-batch',
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    statement_timeout: options.statementTimeoutMs,
+    // The server's own limit does not help when the server has become unreachable.
+    query_timeout: options.statementTimeoutMs + 2_000,
+    keepAlive: true,
+  })
+  pool.on('error', (error) => options.onIdleError?.(error))
+  return new Kysely<BatchDatabase>({ dialect: new PostgresDialect({ pool }) })
+}
+
+/** SQLSTATE classes that blame the statement or its data: the same would fail again. */
+const lastingClasses = new Set(['22', '23', '42', '54'])
+const notMigrated = '42P01'
+
+/** The work's result. @throws PenstockError `service_unavailable` where the database is at fault */
+export async function askDatabase<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (cause) {
+    if (cause instanceof PenstockError) throw cause
+    const code = cause instanceof pg.DatabaseError ? (cause.code ?? '') : ''
+    if (lastingClasses.has(code.slice(0, 2)) && code !== notMigrated) throw cause
+    const how = code === notMigrated ? 'is not migrated: run `penstock migrate`' : 'does not answer'
+    const message = `The database of files and batches ${how}.`
+    throw new PenstockError('service_unavailable', message, { retryAfterMs: 2_000, cause })
+  }
+}

@@ -1,0 +1,48 @@
+// A bounded bucket of blobs in JetStream's object store, made when it is first used.
+import { StorageType } from '@nats-io/jetstream'
+import { type ObjectStore, Objm } from '@nats-io/obj'
+import { nanos } from '@nats-io/transport-node'
+import type { Bus } from './connect.ts'
+
+export interface BlobStore {
+  /** @throws Error where NATS does not take it; a full bucket takes nothing */
+  put(name: string, blob: Uint8Array): Promise<void>
+  /** Null: there is none, or not any more. @throws Error where NATS does not answer */
+  get(name: string): Promise<Uint8Array | null>
+}
+
+export interface BlobStoreSpec {
+  bucket: string
+  maxBytes: number
+  /** How long a blob is kept, in milliseconds. */
+  ttlMs: number
+}
+
+export function createBlobStore(
+  bus: Pick<Bus, 'js' | 'onStoreLost'>,
+  { bucket, maxBytes, ttlMs }: BlobStoreSpec,
+): BlobStore {
+  let opened: Promise<ObjectStore> | null = null
+  bus.onStoreLost(() => {
+    opened = null
+  })
+  const store = async () => {
+    opened ??= new Objm(bus.js).create(bucket, {
+      storage: StorageType.File,
+      max_bytes: maxBytes,
+      ttl: nanos(ttlMs),
+    })
+    try {
+      return await opened
+    } catch (cause) {
+      opened = null
+      throw cause
+    }
+  }
+  return {
+    async put(name, blob) {
+      await (await store()).putBlob({ name, options: { max_chunk_size: 512 * 1024 } }, blob)
+    },
+    get: async (name) => await (await store()).getBlob(name),
+  }
+}

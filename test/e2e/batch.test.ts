@@ -1,0 +1,288 @@
+// Batches from upload to download, on Postgres and on Redis alike: what is answered, what fails, what is
+// tried again, and what a pause, a cancel, an end of time or of money does to the lines that are left.
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { after, before, beforeEach, describe, test } from 'node:test'
+import { openDiskStorage } from '@penstock/gateway/batch/storage/disk-storage'
+import { type Storage, storageFault } from '@penstock/gateway/batch/storage/storage'
+import { type FakeOpenAi, startFakeOpenAi } from '../fakes/openai.ts'
+import { failure } from '../fakes/openai-behaviour.ts'
+import { createKeys } from '../harness/keys.ts'
+import { type Servers, startServers } from '../harness/servers.ts'
+import { type Stack, startStack } from '../harness/stack.ts'
+import { type Batches, batchModel, chatLine, chatLines, createBatches } from './batch-setup.ts'
+
+const masterKey = 'sk-of-the-batch-tests'
+const slots = 8
+
+interface BatchTimes {
+  batch_id: string
+  expires_at: Date
+  not_before: Date
+}
+
+async function storageOn(disk: { full: (() => void) | null }, directory: string): Promise<Storage> {
+  const storage = await openDiskStorage(join(directory, 'files'))
+  return {
+    ...storage,
+    async put(...args) {
+      if (disk.full === null) return storage.put(...args)
+      disk.full()
+      throw storageFault(true, new Error('ENOSPC'))
+    },
+  }
+}
+
+for (const backend of ['Postgres', 'Redis'] as const) {
+  describe(`batches on ${backend}`, () => {
+    let servers: Servers
+    let fake: FakeOpenAi
+    let stack: Stack
+    let batches: Batches
+    /** Full while somebody is to be told of each refusal. */
+    const disk: { full: (() => void) | null } = { full: null }
+
+    /** What otherwise only time would bring. */
+    const change = (id: string, values: Partial<BatchTimes>) =>
+      servers.db
+        .withTables<{ batch: BatchTimes }>()
+        .updateTable('batch')
+        .set(values)
+        .where('batch_id', '=', id)
+        .execute()
+
+    before(async () => {
+      servers = await startServers({ redis: backend === 'Redis' })
+      fake = await startFakeOpenAi({ keepCalls: 10_000 })
+      stack = await startStack({
+        servers,
+        storage: await storageOn(disk, servers.directory),
+        count: { batch: 1 },
+        batchRetry: { attempts: 3, pauseMs: 20 },
+        config: {
+          model_list: [
+            {
+              model_name: batchModel,
+              litellm_params: {
+                model: 'openai/gpt-4o-mini',
+                api_base: fake.url,
+                max_parallel_requests: slots,
+              },
+              model_info: { input_cost_per_token: 0.001, output_cost_per_token: 0.02 },
+            },
+          ],
+          router_settings: { num_retries: 0, disable_cooldowns: true },
+          general_settings: { master_key: masterKey },
+        },
+      })
+      batches = createBatches(stack.url, masterKey)
+    })
+    beforeEach(() => fake.setBehaviour('normal'))
+    after(async () => {
+      await stack.close()
+      await Promise.all([fake.close(), servers.close()])
+    })
+
+    test('the SDK uploads, creates, polls and downloads: every line is answered, in order', async () => {
+      const lines = chatLines(100)
+      const id = await batches.submit(lines, { metadata: { night: 'first' } })
+      const batch = await batches.ended(id)
+      assert.equal(batch.status, 'completed')
+      assert.deepEqual(batch.request_counts, { total: 100, completed: 100, failed: 0 })
+      assert.deepEqual(batch.metadata, { night: 'first' })
+      assert.equal(batch.error_file_id, null)
+      const { output } = await batches.results(id)
+      assert.deepEqual(
+        output.map(({ custom_id }) => custom_id),
+        Array.from(lines, (_, index) => `line-${index}`),
+      )
+      for (const { response, error } of output) {
+        assert.equal(error, null)
+        assert.equal(response?.status_code, 200)
+        assert.equal(response?.body.object, 'chat.completion')
+      }
+      assert.ok(fake.counts.maxConcurrent <= slots)
+    })
+
+    test('bad lines fail the batch, each with its number, before anything is asked', async () => {
+      const { started } = fake.counts
+      const id = await batches.submit([
+        chatLine('good'),
+        'not json',
+        chatLine('good'),
+        JSON.stringify({ custom_id: 'other', method: 'POST', url: '/v1/embeddings', body: {} }),
+        chatLine('streamed', { stream: true }),
+        chatLine('unknown', { model: 'nobody-serves-this' }),
+      ])
+      const batch = await batches.ended(id)
+      assert.equal(batch.status, 'failed')
+      assert.deepEqual(
+        batch.errors?.data.map(({ line, code }) => [line, code]),
+        [
+          [2, 'invalid_json_line'],
+          [3, 'duplicate_custom_id'],
+          [4, 'mismatched_url'],
+          [5, 'stream_not_allowed'],
+          [6, 'model_not_found'],
+        ],
+      )
+      assert.equal(fake.counts.started, started)
+    })
+
+    test('a passing fault is tried again; a lasting one ends as a dead letter, and is redriven', async () => {
+      let tries = 0
+      let isBroken = true
+      const broken = { fault: failure(500, { message: 'out of order' }) }
+      fake.setBehaviour(({ body }) => {
+        const text = JSON.stringify(body.messages)
+        if (text.includes('refused')) return { fault: failure(400, { message: 'never' }) }
+        if (text.includes('flaky') && tries++ === 0) return broken
+        return text.includes('dead') && isBroken ? broken : {}
+      })
+      const id = await batches.submit(
+        ['fine', 'flaky', 'dead', 'refused'].map((one) => chatLine(one)),
+      )
+      const batch = await batches.ended(id)
+      assert.equal(batch.status, 'completed')
+      assert.deepEqual(batch.request_counts, { total: 4, completed: 2, failed: 2 })
+      const { errors } = await batches.results(id)
+      assert.deepEqual(
+        errors.map(({ custom_id, response }) => [custom_id, response?.status_code]),
+        [
+          ['dead', 500],
+          ['refused', 400],
+        ],
+      )
+      isBroken = false
+      await batches.tell(id, 'retry')
+      const again = await batches.until(id, 'the redrive', ({ status, request_counts: counts }) => {
+        return status === 'completed' && counts.completed === 3
+      })
+      assert.deepEqual(again.request_counts, { total: 4, completed: 3, failed: 1 })
+      const second = await batches.results(id)
+      assert.deepEqual(
+        second.output.map(({ custom_id }) => custom_id),
+        ['fine', 'flaky', 'dead'],
+      )
+      assert.deepEqual(
+        second.errors.map(({ custom_id }) => custom_id),
+        ['refused'],
+      )
+    })
+
+    test('pause lets what runs end and starts nothing more; resume goes on', async () => {
+      const gate = Promise.withResolvers<void>()
+      fake.setBehaviour({ gate: gate.promise })
+      const id = await batches.submit(chatLines(200))
+      await fake.until(({ concurrent }) => concurrent === slots)
+      await batches.tell(id, 'pause')
+      const { started } = fake.counts
+      gate.resolve()
+      // What waited at the router already may still run: as much as is sent ahead of the slots.
+      await batches.until(id, 'rest', ({ request_counts: { completed } }) => completed >= slots)
+      await fake.until(({ concurrent }) => concurrent === 0)
+      const paused = await batches.read(id)
+      assert.equal(paused.status, 'in_progress')
+      assert.equal(paused.paused, true)
+      assert.ok(fake.counts.started - started <= 2 * slots)
+      await batches.tell(id, 'resume')
+      const batch = await batches.ended(id)
+      assert.deepEqual(batch.request_counts, { total: 200, completed: 200, failed: 0 })
+    })
+
+    test('cancel with 5,000 lines waiting: no call starts after it, what was done is there', async () => {
+      const gate = Promise.withResolvers<void>()
+      let calls = 0
+      fake.setBehaviour(() => (calls++ < 50 ? {} : { gate: gate.promise }))
+      const id = await batches.submit(chatLines(5_050))
+      await fake.until(({ concurrent }) => concurrent === slots)
+      await batches.openai.batches.cancel(id)
+      const batch = await batches.ended(id)
+      const { started } = fake.counts
+      gate.resolve()
+      await fake.until(({ concurrent }) => concurrent === 0)
+      assert.equal(batch.status, 'cancelled')
+      const { total, completed, failed } = batch.request_counts
+      assert.equal(total, 5_050)
+      assert.equal(completed + failed, total)
+      assert.equal(completed, 50)
+      assert.equal(fake.counts.started, started)
+      const { output, errors } = await batches.results(id)
+      assert.equal(output.length, completed)
+      assert.equal(new Set([...output, ...errors].map(({ custom_id }) => custom_id)).size, total)
+      assert.ok(errors.every(({ error }) => error?.code === 'batch_cancelled'))
+    })
+
+    test('a window that is over: what was done is in the output, the rest says batch_expired', async () => {
+      const gate = Promise.withResolvers<void>()
+      let calls = 0
+      fake.setBehaviour(() => (calls++ < 10 ? {} : { gate: gate.promise }))
+      const id = await batches.submit(chatLines(100))
+      await batches.until(id, 'ten lines', ({ request_counts: counts }) => counts.completed === 10)
+      await change(id, { expires_at: new Date() })
+      const batch = await batches.ended(id)
+      gate.resolve()
+      assert.equal(batch.status, 'expired')
+      assert.deepEqual(batch.request_counts, { total: 100, completed: 10, failed: 90 })
+      const { output, errors } = await batches.results(id)
+      assert.equal(output.length, 10)
+      assert.ok(errors.every(({ error }) => error?.code === 'batch_expired'))
+    })
+
+    test('a budget that is spent fails the rest, or has it wait until there is money', async () => {
+      // A line costs about 10 cents, and has to be paid for with more than 20 beforehand.
+      const keys = await createKeys(stack.client, [stack.url])
+      const key = await keys.make({ max_budget: 0.5 })
+      const poor = createBatches(stack.url, key.key)
+      const body = { max_tokens: 5 }
+      const failed = await poor.ended(await poor.submit(chatLines(20, body)))
+      assert.equal(failed.status, 'completed')
+      const { completed, failed: refused } = failed.request_counts
+      assert.ok(completed >= 1 && completed <= 5, `${completed} were paid for`)
+      assert.equal(completed + refused, 20)
+      const { errors } = await poor.results(failed.id)
+      assert.ok(errors.every(({ response }) => response?.status_code === 429))
+      assert.match(JSON.stringify(errors[0]?.response?.body), /Budget exceeded/)
+
+      const { started } = fake.counts
+      const id = await poor.submit(chatLines(3, body), { on_budget_exceeded: 'wait' })
+      await poor.until(id, 'its start', ({ status }) => status === 'in_progress')
+      await stack.client.post('/key/update', { key: key.key, max_budget: 10 })
+      await poor.tell(id, 'resume')
+      const waited = await poor.ended(id)
+      assert.deepEqual(waited.request_counts, { total: 3, completed: 3, failed: 0 })
+      assert.equal(fake.counts.started, started + 3)
+      await keys.close()
+    })
+
+    test('no line starts before its time', async () => {
+      const { started } = fake.counts
+      const tomorrow = Math.floor(Date.now() / 1_000) + 10_000
+      const id = await batches.submit(chatLines(10), { not_before: tomorrow })
+      await batches.until(id, 'its validation', ({ status }) => status === 'in_progress')
+      // Another batch has come and gone meanwhile.
+      await batches.ended(await batches.submit(chatLines(1)))
+      assert.equal(fake.counts.started, started + 1)
+      await change(id, { not_before: new Date() })
+      const batch = await batches.ended(id)
+      assert.equal(batch.request_counts.completed, 10)
+    })
+
+    test('a disk that is full keeps a batch from ending, until there is space again', async () => {
+      const refused = Promise.withResolvers<void>()
+      disk.full = null
+      const id = await batches.submit(chatLines(40), {
+        not_before: Math.floor(Date.now() / 1_000) + 10_000,
+      })
+      // Only now: the input has to be stored.
+      disk.full = refused.resolve
+      await change(id, { not_before: new Date() })
+      await refused.promise
+      assert.equal((await batches.read(id)).status, 'finalizing')
+      disk.full = null
+      const batch = await batches.ended(id)
+      assert.equal(batch.status, 'completed')
+      assert.equal((await batches.results(id)).output.length, 40)
+    })
+  })
+}
