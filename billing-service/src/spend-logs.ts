@@ -17,6 +17,9 @@ const callTypes = {
   moderation: 'amoderation',
   rerank: 'arerank',
   image: 'aimage_generation',
+  speech: 'aspeech',
+  transcription: 'atranscription',
+  translation: 'atranslation',
 } as const satisfies Record<Operation, string>
 
 /** Filters that a column is compared with. */

@@ -53,7 +53,7 @@ export function answerTo(res: ServerResponse, options: AnswerOptions): AnswerSin
   }
   const endWhole = (head: FrameHead | null, data: Uint8Array, end: FrameEnd) => {
     const bytes = form.whole(head, data, end)
-    open(head, 'application/json', end)
+    open(head, head?.contentType ?? 'application/json', end)
     res.setHeader('content-length', bytes.length)
     res.end(bytes)
   }

@@ -10,6 +10,7 @@ import type { Gateway } from './gateway.ts'
 import { mountOpenApi } from './openapi/mount.ts'
 import { mountResponses } from './responses/mount.ts'
 import { imageRequest, moderationRequest, rerankRequest } from './routed-schemas.ts'
+import { mountAudio } from './routes/audio.ts'
 import { mountAzure } from './routes/azure.ts'
 import { health, liveliness, readiness } from './routes/health.ts'
 import { failWith, inferenceRoute } from './routes/inference.ts'
@@ -35,6 +36,7 @@ export function createApp(gateway: Gateway): Express {
   app.post(both('/moderations'), inferenceRoute(gateway, 'moderation', moderationRequest))
   app.post(both('/rerank'), inferenceRoute(gateway, 'rerank', rerankRequest))
   app.post(both('/images/generations'), inferenceRoute(gateway, 'image', imageRequest))
+  mountAudio(app, gateway)
   const { answer: messages, countTokens } = messagesRoutes(gateway)
   app.post(both('/messages'), messages)
   app.post(both('/messages/count_tokens'), countTokens)

@@ -87,6 +87,8 @@ export function createDispatcher(
       } catch (cause) {
         const { id: requestId, correlationId } = entry
         log.error({ err: cause, requestId, correlationId }, 'a frame could not be handled')
+        // Its answer would go on, and be paid for, with nobody there to read it.
+        if (pending.has(entry.number)) withdraw(entry.id)
         fail(entry, toErrorInfo(cause))
       }
     },

@@ -100,12 +100,14 @@ export function planReuse(gateway: Gateway, question: ReuseQuestion): Reuse | nu
     body: Buffer,
   ): Start {
     const { operation, dialect = 'chat', model, local, stream, allowedGroups } = request
+    const { dialectHeaders: headers = {} } = request
     const key = cacheKeyOf(
       {
         scope: cacheScope(question.identity, settings),
         namespaces: [settings.namespace, control.namespace],
         operation,
         dialect,
+        headers,
         model,
         local,
         stream,
@@ -145,11 +147,13 @@ export function planReuse(gateway: Gateway, question: ReuseQuestion): Reuse | nu
       const start: Start = (to) =>
         isCached ? throughCache(own, { settings, control }, request, bytes)(to) : own(to)
       if (idempotencyKey === null) return start(sink)
-      const { operation, dialect = 'chat', caller, stream, receivedAt, timeoutMs } = request
+      const { operation, dialect = 'chat', requestedModel, caller, stream } = request
+      const { receivedAt, timeoutMs } = request
       return gateway.idempotency.run(
         {
           id: digestOf(caller.keyId ?? '', idempotencyKey),
-          fingerprint: digestOf(operation, dialect, bytes),
+          // The model may stand in the path alone.
+          fingerprint: digestOf(operation, dialect, requestedModel, bytes),
           stream,
           deadline: receivedAt + timeoutMs,
         },

@@ -1,4 +1,4 @@
-// Requests that only some providers have routes for: moderations and images as OpenAI takes them,
+// Requests that only some providers have routes for: moderations, images and audio as OpenAI takes them,
 // rerankings as Cohere, vLLM and others do. Unknown fields are kept.
 import { z } from 'zod'
 
@@ -47,3 +47,37 @@ export const imageRequest = z.looseObject({
   user,
   metadata,
 })
+
+export const speechRequest = z.looseObject({
+  model,
+  input: text.min(1).max(100_000),
+  /** OpenAI needs one, other servers have one of their own; an object names one of the user's. */
+  voice: z.union([text, z.looseObject({})], 'expected a string or an object').nullish(),
+  instructions: text.nullish(),
+  response_format: text.nullish(),
+  speed: z.number().min(0.25).max(4).nullish(),
+  stream_format: z.literal('audio', 'speech is not sent as events').nullish(),
+  user,
+  metadata,
+})
+
+/** Fields of a form: texts. */
+const uploaded = {
+  model,
+  prompt: text.nullish(),
+  response_format: text.nullish(),
+  temperature: text
+    .refine((value) => value.trim() !== '' && Number.isFinite(Number(value)), 'expected a number')
+    .nullish(),
+  user,
+}
+export const transcriptionRequest = z.looseObject({
+  ...uploaded,
+  language: text.nullish(),
+  /** What some clients always send. */
+  stream: z
+    .literal('false', 'transcriptions are not streamed')
+    .transform(() => false)
+    .nullish(),
+})
+export const translationRequest = z.looseObject(uploaded)

@@ -38,7 +38,7 @@ export async function measureBatches(signal: AbortSignal, lines = long): Promise
     said.push(`  ${backend.padEnd(10)} ${rate} lines/s; the runner holds ${memory}`)
   }
   const idle = await measureIdle(signal)
-  said.push(`  ${busySlots} slots were idle for ${(idle * 100).toFixed(1)} % of a batch`)
+  said.push(`  ${busySlots} slots: ${(idle * 100).toFixed(1)} % below what clients get out of them`)
   return said
 }
 
@@ -63,17 +63,33 @@ async function measure(isRedis: boolean, count: number, signal: AbortSignal): Pr
   }
 }
 
-/** The share of slot time that no call took. */
+/** How much slower than clients who ask all the time a batch uses the same few slots; 0: not at all. */
 async function measureIdle(signal: AbortSignal): Promise<number> {
   const fake = await startFakeOpenAi({ keepCalls: 0, behaviour: { firstTokenDelayMs: callMs } })
   try {
     return await withPenstock(false, fake.url, busySlots, async (penstock) => {
-      const perSecond = await run(penstock, busyLines, signal)
-      return Math.max(0, 1 - (perSecond * callMs) / 1_000 / busySlots)
+      const asked = await ask(penstock, busyLines, signal)
+      return Math.max(0, 1 - (await run(penstock, busyLines, signal)) / asked)
     })
   } finally {
     await fake.close()
   }
+}
+
+/** Twice as many clients as slots. @returns requests per second */
+async function ask({ client }: Processes, count: number, signal: AbortSignal): Promise<number> {
+  const messages = [{ role: 'user', content: 'hello' }]
+  let left = count
+  const begunAt = performance.now()
+  const askAll = async () => {
+    while (left-- > 0) {
+      signal.throwIfAborted()
+      const { status } = await client.post('/v1/chat/completions', { model: batchModel, messages })
+      if (status !== 200) throw new Error(`a request failed with ${status}`)
+    }
+  }
+  await Promise.all(Array.from({ length: 2 * busySlots }, askAll))
+  return (count * 1_000) / (performance.now() - begunAt)
 }
 
 async function withPenstock<T>(

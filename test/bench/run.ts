@@ -2,6 +2,7 @@
 // machine. Exits with 1 when an answer was wrong or the ledger is; how fast it was decides nothing.
 import { writeFile } from 'node:fs/promises'
 import { measureAdmission } from './admission.ts'
+import { measureBatches } from './batch.ts'
 import { runBench } from './bench.ts'
 import { measureLedgerRate } from './ledger-rate.ts'
 import { measureMillion } from './million.ts'
@@ -41,6 +42,8 @@ async function main(): Promise<number> {
       console.log('\nWhat keys add to a request at one connection:')
       console.log((await measureAdmission(stop.signal)).join('\n'))
       console.log(`\n${await measureLedgerRate()}`)
+      console.log('\nBatches, to their last line:')
+      console.log((await measureBatches(stop.signal)).join('\n'))
     }
     if (options.plan.name === 'full' && options.gateways.penstock) {
       console.log('\nQuestions about a ledger of a million rows:')

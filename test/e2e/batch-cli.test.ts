@@ -2,7 +2,9 @@
 // goes on, nothing is submitted twice, and every failure says what to do.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, stat, utimes, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, beforeEach, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
@@ -58,7 +60,13 @@ interface Ended {
 function cli(args: readonly string[], env: NodeJS.ProcessEnv = {}) {
   const child = spawn(process.execPath, [cliFile, 'batch', ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PENSTOCK_URL: stack.url, PENSTOCK_API_KEY: masterKey, PATH: process.env.PATH, ...env },
+    env: {
+      PENSTOCK_URL: stack.url,
+      PENSTOCK_API_KEY: masterKey,
+      PATH: process.env.PATH,
+      TMPDIR: servers.directory,
+      ...env,
+    },
     timeout: 60_000,
     killSignal: 'SIGKILL',
   })
@@ -107,6 +115,17 @@ async function writeInput(lines: readonly object[]): Promise<{ input: string; ou
   const input = join(folder, 'in.jsonl')
   await writeFile(input, lines.map((line) => `${JSON.stringify(line)}\n`).join(''))
   return { input, out: join(folder, 'out.jsonl') }
+}
+
+/** Nobody listens there: it was free a moment ago. */
+async function closedPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  assert.ok(typeof address === 'object' && address !== null)
+  server.close()
+  await once(server, 'close')
+  return address.port
 }
 
 function gate() {
@@ -316,11 +335,12 @@ test('what goes wrong before anything is submitted is said with what to do', asy
   const broken = join(folder, 'broken.jsonl')
   await writeFile(broken, Buffer.from('{"prompt":"fine"}\n{"prompt"\n\n\xff\n{"a":1}\n', 'latin1'))
   const before = (await batches()).length
+  const port = await closedPort()
   const cases: [string[], NodeJS.ProcessEnv, RegExp][] = [
     [
       args,
-      { PENSTOCK_URL: 'http://127.0.0.1:9' },
-      /127\.0\.0\.1:9 cannot be reached[\s\S]*npm start/,
+      { PENSTOCK_URL: `http://127.0.0.1:${port}` },
+      /cannot be reached \(ECONNREFUSED\)[\s\S]*npm start/,
     ],
     [
       args,

@@ -3,17 +3,23 @@
 import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, test } from 'node:test'
+import { limitFor } from '@penstock/gateway/batch/engine/in-flight'
 import { openDiskStorage } from '@penstock/gateway/batch/storage/disk-storage'
 import { type Storage, storageFault } from '@penstock/gateway/batch/storage/storage'
+import { toFile } from 'openai'
 import { type FakeOpenAi, startFakeOpenAi } from '../fakes/openai.ts'
 import { failure } from '../fakes/openai-behaviour.ts'
+import { eventually } from '../harness/eventually.ts'
 import { createKeys } from '../harness/keys.ts'
+import { type OtlpCollector, startOtlpCollector } from '../harness/otlp-collector.ts'
+import { untilWaiting } from '../harness/queue-report.ts'
 import { type Servers, startServers } from '../harness/servers.ts'
 import { type Stack, startStack } from '../harness/stack.ts'
 import { type Batches, batchModel, chatLine, chatLines, createBatches } from './batch-setup.ts'
 
 const masterKey = 'sk-of-the-batch-tests'
 const slots = 8
+const tracesTo = 'OTEL_EXPORTER_OTLP_ENDPOINT'
 
 interface BatchTimes {
   batch_id: string
@@ -51,7 +57,14 @@ for (const backend of ['Postgres', 'Redis'] as const) {
         .where('batch_id', '=', id)
         .execute()
 
+    /** Null but for one of the two: what traces by the globals does so once in a process. */
+    let collector: OtlpCollector | null = null
+
     before(async () => {
+      if (backend === 'Postgres') {
+        collector = await startOtlpCollector()
+        process.env[tracesTo] = collector.url
+      }
       servers = await startServers({ redis: backend === 'Redis' })
       fake = await startFakeOpenAi({ keepCalls: 10_000 })
       stack = await startStack({
@@ -70,17 +83,26 @@ for (const backend of ['Postgres', 'Redis'] as const) {
               },
               model_info: { input_cost_per_token: 0.001, output_cost_per_token: 0.02 },
             },
+            {
+              model_name: 'narrow',
+              litellm_params: {
+                model: 'openai/gpt-4o-mini',
+                api_base: fake.url,
+                max_parallel_requests: 1,
+              },
+            },
           ],
           router_settings: { num_retries: 0, disable_cooldowns: true },
           general_settings: { master_key: masterKey },
         },
       })
       batches = createBatches(stack.url, masterKey)
+      delete process.env[tracesTo]
     })
     beforeEach(() => fake.setBehaviour('normal'))
     after(async () => {
       await stack.close()
-      await Promise.all([fake.close(), servers.close()])
+      await Promise.all([fake.close(), servers.close(), collector?.close()])
     })
 
     test('the SDK uploads, creates, polls and downloads: every line is answered, in order', async () => {
@@ -255,6 +277,34 @@ for (const backend of ['Postgres', 'Redis'] as const) {
       await keys.close()
     })
 
+    test('whoever asks while a batch runs waits for one turn of a slot, and the batch goes on after', async () => {
+      const turns: string[] = []
+      const gates: (() => void)[] = []
+      fake.setBehaviour(({ body }) => {
+        turns.push(String(body.user))
+        const { promise, resolve } = Promise.withResolvers<void>()
+        gates.push(resolve)
+        return { gate: promise }
+      })
+      const id = await batches.submit(chatLines(20, { model: 'narrow', user: 'line' }))
+      const ahead = limitFor(1) - 1
+      await untilWaiting(stack.client, 'narrow', ahead)
+      const people = ['Ann', 'Bob', 'Eve']
+      const asked = people.map((user) => {
+        const messages = [{ role: 'user', content: 'hello' }]
+        return stack.client.post('/v1/chat/completions', { model: 'narrow', messages, user })
+      })
+      await untilWaiting(stack.client, 'narrow', ahead + people.length)
+      for (let turn = 1; turn <= 20 + people.length; turn++) {
+        await eventually(`turn ${turn}`, () => gates.length === turn)
+        gates[turn - 1]?.()
+      }
+      for (const answer of await Promise.all(asked)) assert.equal(answer.status, 200, answer.text)
+      assert.equal(turns[0], 'line')
+      assert.deepEqual(turns.slice(1, 1 + people.length).toSorted(), people)
+      assert.equal((await batches.ended(id)).request_counts.completed, 20)
+    })
+
     test('no line starts before its time', async () => {
       const { started } = fake.counts
       const tomorrow = Math.floor(Date.now() / 1_000) + 10_000
@@ -283,6 +333,24 @@ for (const backend of ['Postgres', 'Redis'] as const) {
       const batch = await batches.ended(id)
       assert.equal(batch.status, 'completed')
       assert.equal((await batches.results(id)).output.length, 40)
+    })
+
+    test('the trace of the request that made a batch goes on through its jobs to its lines', async (t) => {
+      if (collector === null) return t.skip('is tested once')
+      const traceId = '0af7651916cd43dd8448eb211c80319c'
+      const { openai } = batches
+      const file = await toFile(Buffer.from(chatLine('traced')), 'traced.jsonl')
+      const { id: fileId } = await openai.files.create({ file, purpose: 'batch' })
+      const created = await openai.batches.create(
+        { input_file_id: fileId, endpoint: '/v1/chat/completions', completion_window: '24h' },
+        { headers: { traceparent: `00-${traceId}-b7ad6b7169203331-01` } },
+      )
+      await batches.ended(created.id)
+      await stack.stop('batch')
+      const own = collector.spans.filter((span) => span.traceId === traceId)
+      const names = new Set(own.map(({ name }) => name))
+      assert.ok(names.has(`chat ${batchModel}`), [...names].join())
+      assert.ok(names.has('process penstock-batch'), [...names].join())
     })
   })
 }

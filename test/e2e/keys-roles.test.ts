@@ -62,6 +62,37 @@ describe('the holder of a key', () => {
     await keys.admin.ask('key.regenerate', { key: ofU.token }, of(null))
   })
 
+  test('sees nothing that its user has outside the team that its key belongs to', async () => {
+    for (const team of ['mine', 'theirs']) await keys.team(team)
+    await keys.member('mine', 'boss', 'admin')
+    await keys.member('theirs', 'victim', 'admin')
+    const alone = await keys.admin.ask('key.generate', { user_id: 'victim' })
+    const inTheirs = await keys.admin.ask('key.generate', { team_id: 'theirs', user_id: 'victim' })
+    // Whoever administers a team may add anybody to it, and make keys in its name there.
+    const boss = { as: holderOf('key_boss', 'boss', 'mine') }
+    const member = [{ role: 'user' as const, user_id: 'victim' }]
+    await keys.admin.ask('team.member_add', { team_id: 'mine', member }, boss)
+    const made = await keys.admin.ask('key.generate', { team_id: 'mine', user_id: 'victim' }, boss)
+    const victim = { as: holderOf(made.token, 'victim', 'mine') }
+    for (const { token: key } of [alone, inTheirs]) {
+      const asked = keys.admin.ask('key.info', { key }, victim)
+      assert.deepEqual(await refused(asked), ['permission_denied', null])
+    }
+    assert.deepEqual((await keys.admin.ask('key.list', {}, victim)).keys, [made.token])
+    const info = await keys.admin.ask('user.info', {}, victim)
+    const ids = [info.keys.map(({ token }) => token), info.teams.map(({ team_id }) => team_id)]
+    assert.deepEqual(ids, [[made.token], ['mine']])
+    const teams = await keys.admin.ask('team.list', {}, victim)
+    assert.deepEqual(
+      teams.map(({ team_id }) => team_id),
+      ['mine'],
+    )
+    // Its own key, of no team, sees all of it.
+    const self = { as: holderOf(alone.token, 'victim') }
+    assert.equal((await keys.admin.ask('key.list', {}, self)).total_count, 3)
+    assert.equal((await keys.admin.ask('user.info', {}, self)).keys_count, 3)
+  })
+
   test('manages the keys of its team where it is the admin, within what the team may', async () => {
     await keys.team('t', ['a', 'b'])
     await keys.member('t', 'boss', 'admin')

@@ -303,3 +303,34 @@ test('more than one message holds comes all the same: keys in pages, days in par
     assert.equal(Object.keys(breakdown.api_keys ?? {}).length, 100)
   }
 })
+
+test("a team's key sees its user's rows of that team alone, and no prompt of another", async () => {
+  const { ann, boss, bob } = reports.as
+  const content = { request: '{}', reply: 'secret', truncated: false }
+  // Of bob, whose key is of the team blue: by himself, and in a team that he is in as well.
+  const elsewhere = [
+    { keyId: 'key_bob2', userId: 'bob', teamId: null, endUser: null },
+    { keyId: 'key_bob3', userId: 'bob', teamId: 'green', endUser: null },
+    { keyId: 'key_bob4', userId: 'bob', teamId: 'blue', endUser: null },
+  ]
+  await record(
+    reports,
+    elsewhere.map((caller, at) => spent(`team${at}`, 'bob', '2024-03-01', 1, { caller, content })),
+  )
+  const period = '&start_date=2024-03-01&end_date=2024-03-31'
+  assert.equal(await idsOf(bob, period), 'team2')
+  const statuses = ['team0', 'team1', 'team2'].map(
+    async (id) => (await bob.get(`/spend/logs/${id}/content`)).status,
+  )
+  assert.deepEqual(await Promise.all(statuses), [404, 404, 200])
+  const [total] = await rows(bob, `/spend/users?${period.slice(1)}`)
+  assert.equal(total?.spend, 0.1)
+  assert.equal(await idsOf(ann, period), '')
+  // A key of no team has all that its user has.
+  await record(reports, [
+    spent('team3', 'boss', '2024-03-02', 1, {
+      caller: { keyId: 'key_boss2', userId: 'boss', teamId: 'green', endUser: null },
+    }),
+  ])
+  assert.equal(await idsOf(boss, period), 'team3')
+})

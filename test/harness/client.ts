@@ -28,12 +28,24 @@ export interface EventStream {
   leave(): void
 }
 
+/** An answer of any form, as it arrives. */
+export interface TextStream {
+  status: number
+  headers: Response['headers']
+  /** What has come since the last piece, null at the end. Rejects if the connection breaks. */
+  next(): Promise<string | null>
+  /** Closes the connection, as a client does that goes away. */
+  leave(): void
+}
+
 export interface Client {
   get(path: string, options?: RequestOptions): Promise<Answer>
   /** An object is sent as JSON, a text or bytes as they are. */
   post(path: string, body: object | string | Uint8Array, options?: RequestOptions): Promise<Answer>
   /** Resolves with the answer's head; an answer that is no event stream fails the test. */
   open(path: string, body: object, options?: RequestOptions): Promise<EventStream>
+  /** Resolves with the answer's head, whatever its form. */
+  openText(path: string, body: object, options?: RequestOptions): Promise<TextStream>
   close(): Promise<void>
 }
 
@@ -81,6 +93,21 @@ export function createClient(
         assert.fail(`not a stream: ${response.status} ${await response.text()}`)
       }
       return eventStream(response, leaving)
+    },
+    async openText(path, body, options = {}) {
+      const leaving = new AbortController()
+      const signal = AbortSignal.any([
+        leaving.signal,
+        ...(options.signal === undefined ? [] : [options.signal]),
+      ])
+      const response = await send(path, { ...options, signal }, JSON.stringify(body))
+      const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+      return {
+        status: response.status,
+        headers: response.headers,
+        next: async () => (await reader?.read())?.value ?? null,
+        leave: () => leaving.abort(),
+      }
     },
     close: () => dispatcher.destroy(),
   }

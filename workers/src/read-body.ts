@@ -13,6 +13,9 @@ export interface ReadBody {
   native: NativeCall | null
 }
 
+/** What a request is admitted, priced and reserved for by: none of it may stand where nobody looks. */
+const admittedBy = ['model', 'stream', 'max_tokens', 'max_completion_tokens', 'n', 'best_of']
+
 interface Target {
   deployment: Deployment
   entry: ProviderEntry
@@ -29,7 +32,11 @@ export function readBody(work: WorkEnvelope, bytes: Uint8Array, target: Target):
     body: withinReserved(work, body, deployment),
     native: null,
   })
-  const parsed: Record<string, unknown> = JSON.parse(Buffer.from(bytes).toString('utf8'))
+  // LiteLLM's `cache` is for the gateway, in whichever dialect it came.
+  const { cache: _cache, ...parsed }: Record<string, unknown> = JSON.parse(
+    Buffer.from(bytes).toString('utf8'),
+  )
+  refuseHidden(parsed.extra_body)
   const dialect = dialectOf(name)
   if (dialect === null) return limited({ ...deployment.defaults, ...parsed })
   // What was reserved for is asked for in the canonical form alone.
@@ -42,6 +49,16 @@ export function readBody(work: WorkEnvelope, bytes: Uint8Array, target: Target):
   }
   const canonical = withoutExtensions(dialect.toCanonical(parsed).body, entry.extensions ?? [])
   return limited({ ...deployment.defaults, ...canonical })
+}
+
+/** Providers put a client's `extra_body` on top of the request, and its word would count there. */
+function refuseHidden(extra: unknown): void {
+  if (typeof extra !== 'object' || extra === null) return
+  const name = admittedBy.find((one) => one in extra)
+  if (name === undefined) return
+  const param = `extra_body.${name}`
+  const message = `Invalid request: ${param}: expected beside extra_body, not in it`
+  throw new PenstockError('invalid_request', message, { param })
 }
 
 /** An answer that its budget was reserved for must not become longer than that. */

@@ -61,6 +61,10 @@ export const list: Handlers['key.list'] = async (context, params) => {
 async function visibleTo(trx: AdminTransaction, actor: Actor): Promise<RawBuilder<boolean>> {
   if (actor.role === 'master') return sql`true`
   const teams = await teamsAdministeredBy(trx, actor)
-  return sql`(k.key_id = ${actor.keyId} or k.user_id = ${actor.userId}
-    or k.team_id = any(${teams}::text[]))`
+  const { keyId, userId, teamId } = actor
+  const ofUser =
+    teamId === null
+      ? sql`k.user_id = ${userId}`
+      : sql`k.user_id = ${userId} and k.team_id = ${teamId}`
+  return sql`(k.key_id = ${keyId} or (${ofUser}) or k.team_id = any(${teams}::text[]))`
 }

@@ -7,6 +7,7 @@ import { keyInfosOf, selectKeys } from './key-row.ts'
 type Owner = { team_id: string } | { user_id: string }
 
 /**
+ * Never more of its user than the asker's key may see (relations.ts).
  * @param all false: only the asker's own key, and others of its user
  * @param limit keys at most; `keys_count` counts all that may be seen
  */
@@ -21,6 +22,8 @@ export async function keysShown(
     'team_id' in owner
       ? select.where('k.team_id', '=', owner.team_id)
       : select.where('k.user_id', '=', owner.user_id)
+  const { role, teamId } = actor
+  if (role !== 'master' && teamId !== null) select = select.where('k.team_id', '=', teamId)
   if (!all) {
     select = select.where((eb) =>
       eb.or([eb('k.key_id', '=', actor.keyId ?? ''), eb('k.user_id', '=', actor.userId ?? '')]),

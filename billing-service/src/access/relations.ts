@@ -1,8 +1,9 @@
 // What the asker is to a key, a team or a user, for the policy. To what does not exist it is `other`:
 // so a key's holder cannot find out what there is.
 //
-// A key that belongs to a team has no say in the other teams of its user: an admin of the one team, who
-// makes keys for its members, would have the powers of each of them everywhere.
+// A key that belongs to a team has no say in the other teams of its user, and sees nothing of what its
+// user has outside that team: an admin of the one team, who makes keys for its members, would have the
+// powers, and see the requests, of each of them everywhere.
 import type { Actor } from '@penstock/shared/contracts/admin'
 import type { AdminTransaction } from './admin-context.ts'
 import type { Relation } from './policy.ts'
@@ -21,7 +22,9 @@ export async function relationToKey(
   if (key === null || actor.role === 'master') return ['other']
   const held: Relation[] = []
   if (key.key_id === actor.keyId) held.push('self')
-  else if (key.user_id !== null && key.user_id === actor.userId) held.push('same-user')
+  else if (key.user_id !== null && key.user_id === actor.userId && reaches(actor, key.team_id)) {
+    held.push('same-user')
+  }
   if (key.team_id !== null) held.push(...(await relationToTeam(trx, actor, key.team_id)))
   return orOther(held)
 }
@@ -77,6 +80,11 @@ export async function teamsAdministeredBy(
     .$if(teamId !== null, (of) => of.where('team_id', '=', teamId))
     .execute()
   return rows.map((row) => row.team_id)
+}
+
+/** Whether the asker's key sees what its user has in the team (null: in none). */
+function reaches({ teamId }: Actor, otherTeam: string | null): boolean {
+  return teamId === null || teamId === otherTeam
 }
 
 function orOther(held: Relation[]): Relation[] {

@@ -35,7 +35,7 @@ export const info: Handlers['team.info'] = async (context, params) => {
   }
 }
 
-/** To a key's holder: the teams that its user is in. */
+/** To a key's holder: the teams that its user is in; to a team's key that team alone. */
 export const list: Handlers['team.list'] = async (context, params) => {
   const { trx, actor, permit } = context
   permit(['none'])
@@ -46,6 +46,7 @@ export const list: Handlers['team.list'] = async (context, params) => {
     // Who else is in a team, only its admins are told.
     const isOther = userId !== undefined && userId !== actor.userId
     select = select.where(isMember(actor.userId, isOther ? ['admin'] : undefined))
+    if (actor.teamId !== null) select = select.where('t.team_id', '=', actor.teamId)
   }
   if (userId !== undefined) select = select.where(isMember(userId))
   if (organizationId !== undefined) {

@@ -23,7 +23,10 @@ export const info: Handlers['user.info'] = async (context, params) => {
   }
   permit(await relationToUser(trx, actor, userId))
   await existingUser(trx, userId, 'user_id')
-  const teams = selectTeams(trx).where(isMember(userId)).orderBy('t.team_id').limit(maxTeamsShown)
+  let teams = selectTeams(trx).where(isMember(userId)).orderBy('t.team_id').limit(maxTeamsShown)
+  if (actor.role !== 'master' && actor.teamId !== null) {
+    teams = teams.where('t.team_id', '=', actor.teamId)
+  }
   return {
     user_id: userId,
     user_info: await userReplyOf(trx, userId),

@@ -2,7 +2,7 @@
 // a range of one index, whose end is read; one condition with `or` would sort all of them instead.
 import { type Kysely, type RawBuilder, type Selectable, sql } from 'kysely'
 import type { Database, RequestLogTable } from '../database.ts'
-import type { Scope } from './scope.ts'
+import { ofUser, type Scope } from './scope.ts'
 
 export type LogRow = Selectable<RequestLogTable>
 
@@ -28,11 +28,12 @@ export async function newestRows(
 
 /** No row comes in two ways. */
 function waysInto(
-  { keyId, userId, teamIds }: NonNullable<Scope>,
+  scope: NonNullable<Scope>,
   newest: (...ways: RawBuilder<boolean>[]) => RawBuilder<unknown>,
 ): RawBuilder<unknown>[] {
+  const { keyId, teamIds } = scope
   const isKeys = sql<boolean>`key_id = ${keyId}`
-  const isUsers = sql<boolean>`user_id = ${userId}`
+  const isUsers = ofUser(scope)
   const notKeys = sql<boolean>`(${isKeys}) is not true`
   const notUsers = sql<boolean>`(${isUsers}) is not true`
   return [

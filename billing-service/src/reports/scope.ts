@@ -1,17 +1,24 @@
 // Whose rows an actor gets to see, whatever it asks for: the master all of them; a key's holder those
-// of the key and of its user, and those of the teams that the user is an admin of.
+// of the key and of its user, and those of the teams that the user is an admin of. A team's key sees
+// those of its user within the team alone (access/relations.ts says why).
 import type { Actor } from '@penstock/shared/contracts/admin'
 import type { Kysely, RawBuilder } from 'kysely'
 import { sql } from 'kysely'
 import type { Database } from '../database.ts'
 
 /** Null: everything. */
-export type Scope = { keyId: string | null; userId: string | null; teamIds: string[] } | null
+export type Scope = {
+  keyId: string | null
+  userId: string | null
+  /** The one team that the user's rows may be of; null: any, and none. */
+  userTeamId: string | null
+  teamIds: string[]
+} | null
 
 export async function scopeOf(db: Kysely<Database>, actor: Actor): Promise<Scope> {
   if (actor.role === 'master') return null
   const { keyId, userId, teamId } = actor
-  if (userId === null) return { keyId, userId, teamIds: [] }
+  if (userId === null) return { keyId, userId, userTeamId: teamId, teamIds: [] }
   const rows = await db
     .selectFrom('team_member')
     .select('team_id')
@@ -20,14 +27,20 @@ export async function scopeOf(db: Kysely<Database>, actor: Actor): Promise<Scope
     // As in access/relations.ts: a team's key has no say in other teams.
     .$if(teamId !== null, (of) => of.where('team_id', '=', teamId))
     .execute()
-  return { keyId, userId, teamIds: rows.map((row) => row.team_id) }
+  return { keyId, userId, userTeamId: teamId, teamIds: rows.map((row) => row.team_id) }
 }
 
 /** For a table with `key_id`, `user_id` and `team_id`. */
 export function withinScope(scope: Scope): RawBuilder<boolean> {
   if (scope === null) return sql`true`
-  return sql`(key_id = ${scope.keyId} or user_id = ${scope.userId}
+  return sql`(key_id = ${scope.keyId} or (${ofUser(scope)})
     or team_id = any(${scope.teamIds}::text[]))`
+}
+
+/** Rows of the actor's user. */
+export function ofUser({ userId, userTeamId }: NonNullable<Scope>): RawBuilder<boolean> {
+  const all = sql<boolean>`user_id = ${userId}`
+  return userTeamId === null ? all : sql`${all} and team_id = ${userTeamId}`
 }
 
 const hashPrefix = 'hash:'

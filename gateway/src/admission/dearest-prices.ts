@@ -6,12 +6,13 @@ import type { Decimal } from '@penstock/shared/pricing/money'
 import { configuredList, type OwnPrices } from '@penstock/shared/pricing/price'
 import { lookUpPrices, type PriceList } from '@penstock/shared/pricing/price-table'
 
-/** One price each for the prompt and the answer, per token or per millisecond; absent: nothing. */
+/** One price each for the prompt, the answer and audio listened to, per token or ms; absent: nothing. */
 export interface DearestPrices {
   prompt?: Decimal
   promptMs?: Decimal
   answer?: Decimal
   answerMs?: Decimal
+  audioMs?: Decimal
   call?: Decimal
 }
 
@@ -54,6 +55,11 @@ export function dearestPrices(question: PricesQuestion): DearestPrices | null {
       found,
       'call',
       lists.map((list) => list.request),
+    )
+    setDearest(
+      found,
+      'audioMs',
+      lists.map((list) => list.audio),
     )
   }
   return found

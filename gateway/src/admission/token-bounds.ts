@@ -1,6 +1,6 @@
 // The most tokens that a request can take, before any tokenizer has seen it. Upper bounds, not
 // estimates: they are what a budget is reserved by, and billing settles them to the truth.
-import type { Operation } from '@penstock/shared/contracts/request'
+import { isUpload, type Operation } from '@penstock/shared/contracts/request'
 import type { KnownFields } from '../schemas.ts'
 
 /** System prompts and role markers that a model's chat template adds. */
@@ -15,6 +15,11 @@ const imageTokens = 50_000
 const imageAnswerTokens = 8_192
 /** Base64 characters of audio for a token: 10 to 32 tokens a second, of 1,000 characters or more. */
 const audioCharacters = 16
+/** The same of bytes that travel as they are, and their time: 6 kbit/s is the lowest that Opus has. */
+const audioBytes = 12
+const msPerAudioByte = 4 / 3
+/** Speech for a character: some 20 tokens a second, for a slow reader's 10 characters. */
+const speechTokens = 2
 /** A video, a file: what it holds cannot be told from the request. */
 const opaqueTokens = 128_000
 
@@ -25,7 +30,15 @@ const textParts = ['text', 'refusal', 'thinking']
  * is longer than the texts, tools and schemas in it. Only what is no text is counted apart.
  * @param bodyBytes of the whole body
  */
-export function promptBound(request: KnownFields, bodyBytes: number): number {
+export function promptBound(
+  request: KnownFields,
+  operation: Operation,
+  bodyBytes: number,
+): number {
+  if (isUpload(operation)) {
+    const hint = typeof request.prompt === 'string' ? Buffer.byteLength(request.prompt) : 0
+    return Math.ceil(bodyBytes / audioBytes) + hint + templateTokens
+  }
   let tokens = bodyBytes + templateTokens
   if ('tools' in request || 'functions' in request) tokens += toolsTokens
   for (const { content } of request.messages ?? []) {
@@ -35,12 +48,21 @@ export function promptBound(request: KnownFields, bodyBytes: number): number {
   return Math.max(0, tokens)
 }
 
+/** Length of the audio in an upload, in milliseconds. */
+export function audioBound(operation: Operation, bodyBytes: number): number {
+  return isUpload(operation) ? Math.ceil(bodyBytes * msPerAudioByte) : 0
+}
+
 /**
  * Tokens of the answer, reasoning included.
  * @param unlimited what one choice can have where the request says nothing
  */
 export function answerBound(request: KnownFields, operation: Operation, unlimited: number): number {
   if (operation === 'image') return Math.max(unlimited, imageAnswerTokens) * (request.n ?? 1)
+  if (operation === 'speech') {
+    return typeof request.input === 'string' ? request.input.length * speechTokens : unlimited
+  }
+  if (isUpload(operation)) return unlimited
   if (operation !== 'chat' && operation !== 'completion') return 0
   const { n, best_of: bestOf, prompt, max_tokens: max, max_completion_tokens: newer } = request
   // Which of the two the upstream goes by is not known here.

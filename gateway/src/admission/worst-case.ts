@@ -8,7 +8,7 @@ import type { Operation } from '@penstock/shared/contracts/request'
 import { type Amount, costOf } from '@penstock/shared/pricing/money'
 import type { KnownFields } from '../schemas.ts'
 import { type DearestPrices, dearestPrices, withDefaults } from './dearest-prices.ts'
-import { answerBound, promptBound } from './token-bounds.ts'
+import { answerBound, audioBound, promptBound } from './token-bounds.ts'
 
 export interface CostQuestion {
   operation: Operation
@@ -54,7 +54,8 @@ export function createWorstCases(
   function atDeployment(info: DeploymentInfo, group: string, question: CostQuestion): WorstCase {
     const { operation, request, bodyBytes, model, deadline } = question
     const from = now()
-    const prompt = promptBound(request, bodyBytes)
+    const audioMs = audioBound(operation, bodyBytes)
+    const prompt = promptBound(request, operation, bodyBytes)
     // Several prompts in one request have room for that many each.
     const room = request.messages === undefined ? null : info.maxInputTokens
     const promptTokens = room === null ? prompt : Math.min(prompt, room)
@@ -65,9 +66,10 @@ export function createWorstCases(
     const { unknownPrice, defaultPrices } = settings()
     const standIn = unknownPrice === 'default' ? defaultPrices : null
     const prices = withDefaults(dearestPrices(asked), standIn, asked)
-    const ms = Math.max(0, deadline - from)
+    // A price per second is for the audio where the upstream says how long it was.
+    const ms = Math.max(0, deadline - from, audioMs)
     return {
-      amount: prices === null ? 0n : costBy(prices, promptTokens, answerTokens, ms),
+      amount: prices === null ? 0n : costBy(prices, { promptTokens, answerTokens, ms, audioMs }),
       tokens: promptTokens + answerTokens,
       unpriced: prices === null ? upstream : null,
     }
@@ -91,11 +93,20 @@ export function worse(one: WorstCase, other: WorstCase): WorstCase {
   }
 }
 
-function costBy(prices: DearestPrices, prompt: number, answer: number, ms: number): Amount {
+interface Quantities {
+  promptTokens: number
+  answerTokens: number
+  ms: number
+  audioMs: number
+}
+
+function costBy(prices: DearestPrices, most: Quantities): Amount {
+  const { promptTokens, answerTokens, ms, audioMs } = most
   let amount = 0n
-  if (prices.prompt !== undefined) amount += costOf(prompt, prices.prompt)
+  if (prices.prompt !== undefined) amount += costOf(promptTokens, prices.prompt)
   if (prices.promptMs !== undefined) amount += costOf(ms, prices.promptMs)
-  if (prices.answer !== undefined) amount += costOf(answer, prices.answer)
+  if (prices.audioMs !== undefined) amount += costOf(audioMs, prices.audioMs)
+  if (prices.answer !== undefined) amount += costOf(answerTokens, prices.answer)
   if (prices.answerMs !== undefined) amount += costOf(ms, prices.answerMs)
   if (prices.call !== undefined) amount += costOf(1, prices.call)
   return amount

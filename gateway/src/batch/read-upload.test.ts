@@ -61,7 +61,9 @@ test('a file and its fields are read, whichever comes first', async () => {
   for (const body of [`${purpose}${file('x\r\ny')}${end}`, `${file('x\r\ny')}${purpose}${end}`]) {
     assert.deepEqual(await send(body), {
       fields: { purpose: 'batch' },
+      entries: [['purpose', 'batch']],
       filename: 'größe.jsonl',
+      contentType: 'text/plain',
       bytes: 4,
     })
   }

@@ -11,8 +11,11 @@ const silenceLimitMs = 60_000
 
 export interface Upload {
   fields: Record<string, string>
+  /** The same in the form's order, with those that came several times. */
+  entries: [name: string, value: string][]
   /** As the client calls it; empty where it does not. */
   filename: string
+  contentType: string
   bytes: number
 }
 
@@ -28,7 +31,9 @@ export async function readUpload(
 ): Promise<Upload> {
   const parser = parserOf(req)
   const fields: Record<string, string> = {}
+  const entries: Upload['entries'] = []
   let filename = ''
+  let contentType = ''
   let storing = null as Promise<number> | null
   let onFault: (error: unknown) => void = () => {}
   const faulty = new Promise<never>((_, reject) => {
@@ -38,6 +43,7 @@ export async function readUpload(
   parser.on('field', (name, value, { valueTruncated }) => {
     if (valueTruncated) onFault(refused(`The field ${name} is too long.`, name))
     fields[name] = value
+    entries.push([name, value])
   })
   parser.on('file', (name, file, info) => {
     // It fails with the parser, whoever reads it by then.
@@ -48,6 +54,7 @@ export async function readUpload(
       return
     }
     filename = info.filename ?? ''
+    contentType = info.mimeType
     storing = store(file)
     storing.catch(onFault)
   })
@@ -70,7 +77,7 @@ export async function readUpload(
     await Promise.race([faulty, ended])
     req.setTimeout(0)
     if (storing === null) throw refused('The form has no file: send it as `file`.', 'file')
-    return { fields, filename, bytes: await Promise.race([faulty, storing]) }
+    return { fields, entries, filename, contentType, bytes: await Promise.race([faulty, storing]) }
   } catch (error) {
     req.unpipe(parser)
     req.resume()

@@ -1,6 +1,7 @@
 // The exact cache: a request that equals an earlier one gets that one's answer, and equal requests that
 // wait together go upstream once. A failure is never kept.
 import type { CacheSettings } from '@penstock/shared/config/cache-settings'
+import { toErrorInfo } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import type { CacheControl } from './cache-control.ts'
 import { createFlight, type Flight, type Member } from './flight.ts'
@@ -96,11 +97,13 @@ export function createAnswerCache(options: AnswerCacheOptions): AnswerCache {
         return leave
       }
       flights.set(sameWay, flight)
-      void find(store, key, maxAgeMs).then((found) => {
-        isHit = found !== null
-        if (found === null) flight.lead()
-        else replay(found, flight.sink)
-      })
+      find(store, key, maxAgeMs)
+        .then((found) => {
+          isHit = found !== null
+          if (found === null) flight.lead()
+          else replay(found, flight.sink)
+        })
+        .catch((cause) => flight.sink.onError(toErrorInfo(cause)))
       return leave
     },
     close() {

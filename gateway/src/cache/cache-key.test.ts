@@ -7,6 +7,7 @@ const identity: CacheIdentity = {
   namespaces: ['', ''],
   operation: 'chat',
   dialect: 'chat',
+  headers: {},
   model: 'm',
   local: false,
   stream: false,

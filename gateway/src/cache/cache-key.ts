@@ -9,6 +9,8 @@ export interface CacheIdentity {
   namespaces: readonly [string, string]
   operation: string
   dialect: string
+  /** Of the client's that its dialect's upstreams see: they may ask for another form of answer. */
+  headers: Readonly<Record<string, string>>
   /** With aliases resolved: two keys may mean different models by one name. */
   model: string
   local: boolean
@@ -34,9 +36,9 @@ const notOfTheAnswer = new Set([
 /** SHA-256 in hex. A body that is no JSON object is taken as it is. */
 export function cacheKeyOf(identity: CacheIdentity, body: Buffer): string {
   const { scope, namespaces, operation, dialect, model, local, stream, allowedGroups } = identity
-  const { hasBudget } = identity
+  const { hasBudget, headers } = identity
   const of = [scope, ...namespaces, operation, dialect, model]
-  const facts = [...of, local, stream, allowedGroups, hasBudget]
+  const facts = [...of, local, stream, allowedGroups, hasBudget, Object.entries(headers).sort()]
   const hash = createHash('sha256').update(JSON.stringify(facts)).update('\n')
   const fields = fieldsOf(body)
   if (fields === null) hash.update(body)

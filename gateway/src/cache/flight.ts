@@ -1,7 +1,7 @@
 // One run of a request that several clients wait for: what comes is recorded and given to all of them,
 // to those who join late from its beginning. It ends for each of them exactly once.
 import type { FrameHead } from '@penstock/shared/bus/frame-codec'
-import type { ErrorCode, ErrorInfo } from '@penstock/shared/contracts/errors'
+import { type ErrorCode, type ErrorInfo, toErrorInfo } from '@penstock/shared/contracts/errors'
 import type { AnswerSink } from '../answer.ts'
 import type { Recording } from './recording.ts'
 
@@ -52,6 +52,8 @@ const nothing = new Uint8Array(0)
 export function createFlight(options: FlightOptions): Flight {
   const { stream, maxBytes, outlivesClients, onOver, onEmpty } = options
   const members = new Set<Member>()
+  /** Who came first, whether or not it is still there. */
+  let founder: Member | null = null
   let leader: Member | null = null
   let withdraw = () => {}
   let isOver = false
@@ -60,7 +62,22 @@ export function createFlight(options: FlightOptions): Flight {
   let bytes = 0
 
   const tellAll = (tell: (sink: AnswerSink) => void) => {
-    for (const { sink } of [...members]) tell(sink)
+    for (const member of [...members]) {
+      try {
+        tell(member.sink)
+      } catch (cause) {
+        // One who cannot read it does not keep it from the others.
+        leave(member)
+        member.sink.onError(toErrorInfo(cause))
+      }
+    }
+  }
+
+  function leave(member: Member): void {
+    if (!members.delete(member) || members.size > 0 || isOver || outlivesClients) return
+    isOver = true
+    withdraw()
+    onEmpty()
   }
 
   function record(data: Uint8Array): void {
@@ -112,8 +129,10 @@ export function createFlight(options: FlightOptions): Flight {
   }
 
   function lead(): void {
-    const [first] = members
-    if (first === undefined) return
+    // Where nobody has to be there, a request whose client left before it began begins nevertheless:
+    // else repeats would wait for it for ever.
+    const first = members.values().next().value ?? (outlivesClients ? founder : null)
+    if (first === null) return
     leader = first
     const withdrawThis = first.start(sink)
     // It may have failed at once, and the next one leads.
@@ -127,12 +146,8 @@ export function createFlight(options: FlightOptions): Flight {
       if (parts === null) return null
       if (head !== null || parts.length > 0) member.sink.onData(head, Buffer.concat(parts))
       members.add(member)
-      return () => {
-        if (!members.delete(member) || members.size > 0 || isOver || outlivesClients) return
-        isOver = true
-        withdraw()
-        onEmpty()
-      }
+      founder ??= member
+      return () => leave(member)
     },
   }
 }

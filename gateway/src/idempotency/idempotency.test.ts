@@ -71,6 +71,17 @@ describe('a repeat', () => {
     assert.deepEqual(upstream.withdrawn, [])
   })
 
+  test('gets it although the first client left before its key was claimed', async () => {
+    const first = ask(one, 'a')
+    first.leave()
+    await settled()
+    const again = ask(one, 'b')
+    await settled()
+    upstream.end('x')
+    await again.ended
+    assert.deepEqual([again.heard, first.heard, upstream.runs], [['x', 'end'], [], ['a']])
+  })
+
   test('runs where the gateway of the first one is gone, and its answer with it', async () => {
     ask(one, 'a')
     await settled()

@@ -12,7 +12,14 @@ import { countTokensRequest, messagesRequest } from '@penstock/shared/dialects/m
 import { responsesRequest } from '@penstock/shared/dialects/responses/request'
 import { z } from 'zod'
 import { messageBatchRequest } from '../batch/message-lines.ts'
-import { imageRequest, moderationRequest, rerankRequest } from '../routed-schemas.ts'
+import {
+  imageRequest,
+  moderationRequest,
+  rerankRequest,
+  speechRequest,
+  transcriptionRequest,
+  translationRequest,
+} from '../routed-schemas.ts'
 import { chatRequest, completionRequest, embeddingRequest } from '../schemas.ts'
 
 export interface DescribedRoute {
@@ -35,6 +42,8 @@ const inference = (tag: string) => (summary: string, body: z.ZodType) => ({ tag,
 const openai = inference('OpenAI')
 const azure = inference('Azure and engines')
 const ollama = inference('Ollama')
+const file = z.file()
+const audioText = { tag: 'OpenAI', consumes: 'multipart/form-data' } as const
 const withModel = z.looseObject({ model: z.string().optional() })
 const named = z.looseObject({ model: z.string() })
 const object = z.record(z.string(), z.unknown())
@@ -57,6 +66,20 @@ export const describedRoutes: Readonly<Record<string, DescribedRoute>> = {
   'POST /v1/moderations': openai('Moderations', moderationRequest),
   'POST /v1/rerank': openai("Documents by relevance, in Cohere's form", rerankRequest),
   'POST /v1/images/generations': openai('Images', imageRequest),
+  'POST /v1/audio/speech': {
+    ...openai('Speech from text', speechRequest),
+    produces: 'audio/*',
+  },
+  'POST /v1/audio/transcriptions': {
+    ...audioText,
+    summary: 'Text from speech; plain text where `response_format` says so',
+    body: transcriptionRequest.extend({ file }),
+  },
+  'POST /v1/audio/translations': {
+    ...audioText,
+    summary: 'English text from speech; plain text where `response_format` says so',
+    body: translationRequest.extend({ file }),
+  },
   'GET /v1/models': { tag: 'OpenAI', summary: 'The models that the key may use' },
   'GET /v1/models/*id': { tag: 'OpenAI', summary: 'One model' },
 

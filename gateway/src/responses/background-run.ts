@@ -159,13 +159,16 @@ export class BackgroundRun {
   }
 
   #take(data: Uint8Array): void {
+    this.#inProgress ??= this.#showInProgress()
+    this.writer.push(data)
+  }
+
+  async #showInProgress(): Promise<void> {
     const { kept, job } = this.#options
     const response = this.writer.snapshot({ status: 'in_progress', output: [] })
-    this.#inProgress ??= kept.store
-      .put(job.id, 'record', { owner: job.owner, response, input: job.input })
-      // Its end is stored in any case.
-      .catch(() => undefined)
-    this.writer.push(data)
+    const record = { owner: job.owner, response, input: job.input }
+    // Its end is stored in any case.
+    await kept.store.put(job.id, 'record', record).catch(() => undefined)
   }
 
   #complete(data: Uint8Array, end: FrameEnd): void {

@@ -1,6 +1,6 @@
 // The background responses that this gateway has: those it accepted, and those of gateways that died or
 // were stopped, each of which is taken over by one of the others.
-import { PenstockError } from '@penstock/shared/contracts/errors'
+import { PenstockError, toErrorInfo } from '@penstock/shared/contracts/errors'
 import type { Fields } from '@penstock/shared/dialects/dialect'
 import { timeOrderedId } from '@penstock/shared/ids'
 import type { Gateway } from '../gateway.ts'
@@ -130,6 +130,9 @@ export function createBackground(
       } catch (cause) {
         runs.delete(id)
         admitted.settled({ kind: 'unsent' })
+        // A repeat with the same Idempotency-Key would be told of a response that nobody makes. Another
+        // gateway's, which began it at the same time, stays.
+        if (toErrorInfo(cause).code !== 'conflict') await store.remove(id).catch(() => undefined)
         throw cause
       }
     },

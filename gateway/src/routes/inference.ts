@@ -48,15 +48,27 @@ export function dialectRoute(gateway: Gateway, dialect: Dialect): RequestHandler
   return [useDialect(dialect), requestRoute(gateway, (value) => readDialect(dialect, value))]
 }
 
+/** A request's bytes as they travel on, and what they say. @throws PenstockError, or its promise */
+export type Receive = (req: Request) => Promise<{ bytes: Buffer; value: unknown }>
+
+const receiveJson: Receive = async (req) => {
+  const bytes = await readBody(req)
+  return { bytes, value: parseJson(bytes) }
+}
+
 /** The way of every request to a model, from its bytes to the last ones of its answer. */
-export function requestRoute(gateway: Gateway, read: ReadForm): RequestHandler {
+export function requestRoute(
+  gateway: Gateway,
+  read: ReadForm,
+  receive: Receive = receiveJson,
+): RequestHandler {
   return async (req, res) => {
     const receivedAt = Date.now()
     const known = gateway.authenticate(req)
     // A remembered key, as nearly all are, costs not even a turn of the event loop.
     const identity = known instanceof Promise ? await known : known
-    const sentBody = await readBody(req)
-    const reading = read(parseJson(sentBody), req, identity)
+    const { bytes: sentBody, value } = await receive(req)
+    const reading = read(value, req, identity)
     const {
       operation,
       request,

@@ -26,6 +26,11 @@ export const frameHead = z.object({
   upstreamMs: z.number(),
   /** What the bytes are written in, where they are the upstream's own; absent: canonical. */
   dialect: dialectName.exactOptional(),
+  /** Of a whole answer that is not JSON. */
+  contentType: z
+    .string()
+    .regex(/^[\x20-\x7e]{1,200}$/)
+    .exactOptional(),
 })
 export type FrameHead = z.infer<typeof frameHead>
 /** What the answer took. Counts that are 0 do not travel. */

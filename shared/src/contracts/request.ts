@@ -3,13 +3,27 @@
 import { z } from 'zod'
 import { errorInfo } from './errors.ts'
 
-/** What every provider may be asked for; and what some have a route for: JSON in, JSON out. */
+/** What every provider may be asked for; and what some have a route for, whose answers are whole. */
 export const textOperations = ['chat', 'completion', 'embedding'] as const
-export const routedOperations = ['moderation', 'rerank', 'image'] as const
+export const routedOperations = [
+  'moderation',
+  'rerank',
+  'image',
+  'speech',
+  'transcription',
+  'translation',
+] as const
+/** Of the routed ones those with a file: their body is an upload (see shared/upload.ts). */
+export const uploadOperations = ['transcription', 'translation'] as const
 export type TextOperation = (typeof textOperations)[number]
 export type RoutedOperation = (typeof routedOperations)[number]
+export type UploadOperation = (typeof uploadOperations)[number]
 export const operation = z.enum([...textOperations, ...routedOperations])
 export type Operation = z.infer<typeof operation>
+
+export function isUpload(operation: Operation): operation is UploadOperation {
+  return uploadOperations.some((one) => one === operation)
+}
 
 /** The form of a client's request and of its answer; `chat` is OpenAI's own, the canonical one. */
 export const dialectName = z.enum([

@@ -20,6 +20,8 @@ export const tokenUsage = z.object({
   /** A part of promptTokens, and one of completionTokens; absent where the upstream names none. */
   imagePromptTokens: count.optional(),
   imageCompletionTokens: count.optional(),
+  /** Length of the audio that was listened to, in milliseconds; absent where the upstream names none. */
+  audioMs: count.optional(),
   /** True where the upstream reported nothing and we counted the tokens ourselves. */
   estimated: z.boolean(),
 })

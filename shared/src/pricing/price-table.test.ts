@@ -42,8 +42,12 @@ test('a fee per call is per call', () => {
   assert.equal(pricesOf({ provider: 'perplexity', model: 'sonar' })?.request, '0.012')
 })
 
-test('an unknown model, an unknown provider and a model not sold by tokens have no price', () => {
+test('an unknown model, an unknown provider and a model sold by the character have no price', () => {
   assert.equal(pricesOf({ provider: 'openai', model: 'no-such-model' }), null)
   assert.equal(pricesOf({ provider: 'no-such-provider', model: 'gpt-4o' }), null)
-  assert.equal(pricesOf({ provider: 'openai', model: 'whisper-1' }), null)
+  assert.equal(pricesOf({ provider: 'openai', model: 'tts-1' }), null)
+})
+
+test('a price per hour of audio is per millisecond', () => {
+  assert.deepEqual(pricesOf({ provider: 'openai', model: 'whisper-1' }), { audio: '0.0000001' })
 })

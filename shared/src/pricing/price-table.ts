@@ -3,7 +3,7 @@
 import { calcPrice, type ModelPrice } from '@pydantic/genai-prices'
 import { type Decimal, decimalOf, shiftDown } from './money.ts'
 
-/** The price components of one call. All are per token, but `request`, which is per call. */
+/** The price components of one call: per token, but `request` per call, `audio` per ms listened to. */
 export type TableComponent =
   | 'input'
   | 'cacheRead'
@@ -15,11 +15,12 @@ export type TableComponent =
   | 'outputAudio'
   | 'outputImage'
   | 'request'
+  | 'audio'
 
 export type PriceList = Partial<Record<TableComponent, Decimal>>
 
 /** The library's price keys: US dollars per 10^places. */
-const keys: Record<TableComponent, { key: string; places: number }> = {
+const keys: Record<Exclude<TableComponent, 'audio'>, { key: string; places: number }> = {
   input: { key: 'input_mtok', places: 6 },
   cacheRead: { key: 'cache_read_mtok', places: 6 },
   cacheWrite: { key: 'cache_write_mtok', places: 6 },
@@ -41,7 +42,7 @@ export interface PriceQuestion {
   promptTokens: number
 }
 
-/** Null where the list does not know the model, or no price that tokens could be billed by. */
+/** Null where the list does not know the model, or no price that tokens or audio could be billed by. */
 export function lookUpPrices({
   provider,
   model,
@@ -56,7 +57,16 @@ export function lookUpPrices({
     if (price === undefined) continue
     list[component as TableComponent] = shiftDown(decimalOf(tierOf(price, promptTokens)), places)
   }
+  const { audio_hours: hour } = prices
+  if (hour !== undefined) list.audio = perMs(decimalOf(tierOf(hour, promptTokens)))
   return Object.keys(list).length === 0 ? null : list
+}
+
+/** Of a price per hour. Not every one can be divided: to 15 places more, half up. */
+function perMs({ digits, exponent }: Decimal): Decimal {
+  const [places, divisor] = [15, 3_600_000n]
+  const scaled = digits * 10n ** BigInt(places)
+  return { digits: (scaled * 2n + divisor) / (divisor * 2n), exponent: exponent - places }
 }
 
 const minuteMs = 60_000

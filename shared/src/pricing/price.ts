@@ -9,7 +9,7 @@ export type PriceComponent = TableComponent | 'inputSeconds' | 'outputSeconds'
 
 /** One component as it was billed: the amount is the sum of quantity × price over all of them. */
 export interface UnitPrice {
-  /** Tokens or calls; milliseconds for the two `…Seconds`. */
+  /** Tokens or calls; milliseconds for the two `…Seconds` and for audio. */
   quantity: number
   /** US dollars for one of `quantity`, exact, in decimal. */
   price: string
@@ -36,6 +36,9 @@ export type PricedCall = Pick<
  * its own (cached, written to the cache, audio, image, reasoning) costs what plain tokens of its direction
  * cost. So far LiteLLM's rules for `model_info`; `unpriced` means that nothing names any price.
  *
+ * Where the upstream says how long the audio was, prices per second are for that, else for the time of
+ * the attempt; the list's price per hour of audio is due only where nothing is configured.
+ *
  * Rounding: each component is exact in pico-dollars; where a price is finer than that, the
  * component (not the single token) is rounded half up.
  * @throws RangeError if a price or a time in the event is none.
@@ -54,10 +57,14 @@ export function priceUsage(event: PricedCall): PricedUsage {
     unitPrices[component] = { quantity, price: decimalText(price) }
   }
 
-  const durationMs = event.endedAt - event.startedAt
+  const { audioMs } = event.usage
+  const durationMs = audioMs ?? event.endedAt - event.startedAt
   const input = own.input === undefined ? { ...list, ...own } : own
   if (own.input === undefined && own.inputSeconds !== undefined) {
-    charge('inputSeconds', durationMs, own.inputSeconds)
+    // Audio is paid for once: LiteLLM's rule too, whose list names both prices for the same seconds.
+    if (audioMs === undefined || own.outputSeconds === undefined) {
+      charge('inputSeconds', durationMs, own.inputSeconds)
+    }
   } else {
     for (const [part, tokens] of promptParts(event.usage)) {
       charge(part, tokens, input[part] ?? input.input)
@@ -73,6 +80,7 @@ export function priceUsage(event: PricedCall): PricedUsage {
   }
   // A vendor's fee per call: due for answers, and only where the list alone sets the price.
   if (!isConfigured && event.status === 'success') charge('request', 1, list?.request)
+  if (!isConfigured) charge('audio', audioMs ?? 0, list?.audio)
 
   return { amount, unitPrices, source: isConfigured ? 'configured' : 'price-table' }
 }
@@ -98,7 +106,10 @@ export function configuredList(prices: ConfiguredPrices | null): OwnPrices {
 
 function listed({ priceRef, startedAt, usage }: PricedCall): PriceList | null {
   if (priceRef === null) return null
-  return lookUpPrices({ ...priceRef, at: startedAt, promptTokens: usage.promptTokens })
+  const list = lookUpPrices({ ...priceRef, at: startedAt, promptTokens: usage.promptTokens })
+  // Sold by the hour alone, and nobody knows how long it was: that is no price.
+  const isByHour = list?.audio !== undefined && Object.keys(list).length === 1
+  return isByHour && usage.audioMs === undefined ? null : list
 }
 
 type Part = [TableComponent, number]

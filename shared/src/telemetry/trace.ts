@@ -4,9 +4,12 @@
 import {
   type Attributes,
   type Context,
+  propagation,
   ROOT_CONTEXT,
   type Span,
+  type SpanContext,
   type SpanKind,
+  type TextMapPropagator,
   trace,
 } from '@opentelemetry/api'
 
@@ -28,13 +31,18 @@ export interface Tracing {
   close(): Promise<void>
 }
 
-const off: Tracing = { start: () => null, close: () => Promise.resolve() }
+export interface StartedTracing extends Tracing {
+  /** Has libraries that trace by OpenTelemetry's globals trace to here. @returns false: it is off */
+  lend(): boolean
+}
+
+const off: StartedTracing = { start: () => null, lend: () => false, close: () => Promise.resolve() }
 
 /** `service` becomes the resource's `service.name`, prefixed: `penstock-gateway`. */
 export async function startTracing(
   service: string,
   env: NodeJS.ProcessEnv = process.env,
-): Promise<Tracing> {
+): Promise<StartedTracing> {
   const wanted = env.OTEL_EXPORTER_OTLP_ENDPOINT ?? env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
   if (wanted === undefined || wanted === '' || env.OTEL_SDK_DISABLED === 'true') return off
   const [{ TracerProvider, BatchSpanProcessor }, { OTLPTraceExporter }, resources] =
@@ -57,8 +65,27 @@ export async function startTracing(
     start(name, { parent, ...options }) {
       return tracer.startSpan(name, options, contextFrom(parent))
     },
+    lend() {
+      trace.setGlobalTracerProvider(provider)
+      propagation.setGlobalPropagator(propagator)
+      return true
+    },
     close: () => provider.shutdown(),
   }
+}
+
+/** `traceparent` alone: nothing of ours has baggage or a trace state. */
+const propagator: TextMapPropagator = {
+  inject(context, carrier, setter) {
+    const span = trace.getSpan(context)
+    if (span !== undefined) setter.set(carrier, 'traceparent', traceparentOf(span))
+  },
+  extract(context, carrier, getter) {
+    const text = getter.get(carrier, 'traceparent')
+    const remote = remoteSpanOf(typeof text === 'string' ? text : null)
+    return remote === null ? context : trace.setSpanContext(context, remote)
+  },
+  fields: () => ['traceparent'],
 }
 
 const traceparentPattern = /^00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})$/
@@ -75,9 +102,13 @@ export function traceparentOf(span: Span): string {
 }
 
 function contextFrom(traceparent: string | null): Context {
+  const remote = remoteSpanOf(traceparent)
+  return remote === null ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, remote)
+}
+
+function remoteSpanOf(traceparent: string | null): SpanContext | null {
   const match = traceparent === null ? null : traceparentPattern.exec(traceparent)
   const [, traceId, spanId, flags] = match ?? []
-  if (traceId === undefined || spanId === undefined || flags === undefined) return ROOT_CONTEXT
-  const remote = { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
-  return trace.setSpanContext(ROOT_CONTEXT, remote)
+  if (traceId === undefined || spanId === undefined || flags === undefined) return null
+  return { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
 }

@@ -43,6 +43,13 @@ const configNames = new Map([
   ['speech_config', 'speechConfig'],
   ['image_config', 'imageConfig'],
 ])
+/** Gemini reads both spellings. */
+const bounds = new Set([
+  'candidateCount',
+  'candidate_count',
+  'maxOutputTokens',
+  'max_output_tokens',
+])
 const topNames = new Map([
   ['safety_settings', 'safetySettings'],
   ['safetySettings', 'safetySettings'],
@@ -76,8 +83,10 @@ const thinking = z.union([
  */
 export function geminiRequest(call: ProviderCall): Fields {
   const body = withoutRefused(call, refused)
-  const extra = isFields(body.extra_body) ? body.extra_body : {}
-  const config = { ...generationConfig(body, call.model), ...fieldsOf(extra.generationConfig) }
+  const given = isFields(body.extra_body) ? body.extra_body : {}
+  const { generationConfig: camel, generation_config: snake, ...extra } = given
+  const more = withoutBounds({ ...fieldsOf(snake), ...fieldsOf(camel) })
+  const config = { ...generationConfig(body, call.model), ...more }
   return {
     ...geminiConversation(body.messages, isThirdOrLater(call.model)),
     ...toolFields(body),
@@ -85,6 +94,11 @@ export function geminiRequest(call: ProviderCall): Fields {
     ...extra,
     ...(Object.keys(config).length === 0 ? {} : { generationConfig: config }),
   }
+}
+
+/** The length and number of answers are OpenAI's fields to say: a budget is reserved by them. */
+function withoutBounds(config: Fields): Fields {
+  return Object.fromEntries(Object.entries(config).filter(([name]) => !bounds.has(name)))
 }
 
 function generationConfig(body: Fields, model: string): Fields {

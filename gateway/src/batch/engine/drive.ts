@@ -6,7 +6,7 @@ import type { Kysely } from 'kysely'
 import { askDatabase, type BatchDatabase, type BatchRow } from '../store/database.ts'
 import type { BatchJob } from './jobs.ts'
 import { createLiveBatch, type LiveBatch, type Phase } from './live-batch.ts'
-import { liveBatches, noteRate, openSlices, readBatch } from './slices.ts'
+import { forgetOldResults, liveBatches, noteRate, openSlices, readBatch } from './slices.ts'
 
 export interface Drive {
   /** Those that are not over, as they were read last. */
@@ -38,6 +38,9 @@ const lookMs = 1_000
 /** So often the jobs of a batch are put back though nothing seems to be wrong. */
 const putBackMs = 30_000
 const noteRateMs = 5_000
+/** How long dead letters may be redriven after their batch has ended. */
+const keepDeadMs = 30 * 24 * 3_600_000
+const tidyMs = 3_600_000
 
 interface Driven {
   live: LiveBatch
@@ -51,6 +54,7 @@ export function createDrive({ db, add, window, log, now = Date.now }: DriveOptio
   const driven = new Map<string, Driven>()
   const batches = new Map<string, LiveBatch>()
   let stopped = false
+  let tidiedAt = 0
   let isAway = false
 
   function take(row: BatchRow): Driven {
@@ -121,6 +125,9 @@ export function createDrive({ db, add, window, log, now = Date.now }: DriveOptio
     // First of all everything stops that must.
     const all = rows.map(take)
     for (const one of all) await act(one)
+    if (now() - tidiedAt < tidyMs) return
+    tidiedAt = now()
+    await askDatabase(forgetOldResults(db, new Date(now() - keepDeadMs)))
   }
 
   async function keepLooking(): Promise<void> {

@@ -150,10 +150,11 @@ function lastThatFits(sizes: readonly { line_number: number; bytes: number }[]):
 /** @returns false: another runner was quicker, or the batch is not to end so any more */
 function endBatch(
   db: Kysely<BatchDatabase>,
-  { batch_id: batchId, status }: BatchRow,
+  row: BatchRow,
   ending: Ending,
   { output, errors }: { output: NewFile | null; errors: NewFile | null },
 ): Promise<boolean> {
+  const { batch_id: batchId, status } = row
   return db.transaction().execute(async (trx) => {
     const ended = await trx
       .updateTable('batch')
@@ -174,9 +175,21 @@ function endBatch(
       const shown = await completeFile(trx, file.fileId, file.written)
       if (shown === null) throw new PenstockError('service_unavailable', 'A new file was swept.')
     }
+    await replaceFiles(trx, row)
     await forgetResults(trx, batchId)
     return true
   })
+}
+
+/** Those from before a redrive: all that they say is in the new ones. */
+async function replaceFiles(trx: Transaction<BatchDatabase>, row: BatchRow): Promise<void> {
+  const old = [row.output_file_id, row.error_file_id].filter((id) => id !== null)
+  if (old.length === 0) return
+  await trx
+    .updateTable('batch_file')
+    .set({ state: 'removing' })
+    .where('file_id', 'in', old)
+    .execute()
 }
 
 /** They stay while some are dead: the files are written anew from all of them after a redrive. */

@@ -134,3 +134,12 @@ export async function countDead(db: Db): Promise<number> {
     select count(*)::integer as dead from batch_result where dead`.execute(db)
   return rows[0]?.dead ?? 0
 }
+
+/** Of batches that ended before that moment, and whose dead lines nobody put back. */
+export async function forgetOldResults(db: Db, before: Date): Promise<void> {
+  await sql`
+    delete from batch_result r using batch b
+    where b.batch_id = r.batch_id
+      and coalesce(b.completed_at, b.expired_at, b.cancelled_at) < ${before}
+      and b.status in ('completed', 'expired', 'cancelled')`.execute(db)
+}

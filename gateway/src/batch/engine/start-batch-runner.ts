@@ -10,7 +10,8 @@ import { startHeartbeat } from '@penstock/shared/bus/heartbeat'
 import type { PenstockConfig } from '@penstock/shared/config/config'
 import { channels } from '@penstock/shared/contracts/channels'
 import type { Logger } from '@penstock/shared/telemetry/log'
-import { startTracing } from '@penstock/shared/telemetry/trace'
+import { type StartedTracing, startTracing } from '@penstock/shared/telemetry/trace'
+import type { Telemetry } from 'bullmq'
 import type { Kysely } from 'kysely'
 import { createKeyCache } from '../../access/key-cache.ts'
 import { createSecret } from '../../access/secret.ts'
@@ -96,7 +97,8 @@ export async function startBatchRunner(options: BatchRunnerOptions) {
   }
   fleet.onChange(() => runner.inFlight.pump())
   const jobs = await openJobs({
-    ...{ databaseUrl, redisUrl, log, telemetry: null },
+    ...{ databaseUrl, redisUrl, log },
+    telemetry: await telemetryOf(tracing),
     onFault: () => drive.jobsLost(),
   })
   const drive = createDrive({ db, add: jobs.add, window: () => windowOf(fleet), log })
@@ -135,6 +137,13 @@ export async function startBatchRunner(options: BatchRunnerOptions) {
       await tracing.close()
     },
   }
+}
+
+/** A batch's jobs are part of the trace of the request that made it. */
+async function telemetryOf(tracing: StartedTracing): Promise<Telemetry | null> {
+  if (!tracing.lend()) return null
+  const { BullMQOtel } = await import('bullmq-otel')
+  return new BullMQOtel({ tracerName: 'penstock' })
 }
 
 function slotsOf(fleet: FleetView, group: string): number {
