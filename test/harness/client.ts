@@ -76,6 +76,16 @@ export function createClient(
       dispatcher,
     })
 
+  const begin = async (path: string, body: object, options: RequestOptions) => {
+    const leaving = new AbortController()
+    const signal = AbortSignal.any([
+      leaving.signal,
+      ...(options.signal === undefined ? [] : [options.signal]),
+    ])
+    const response = await send(path, { ...options, signal }, JSON.stringify(body))
+    return { response, leaving }
+  }
+
   return {
     get: async (path, options = {}) => whole(await send(path, options, null)),
     async post(path, body, options = {}) {
@@ -83,24 +93,14 @@ export function createClient(
       return whole(await send(path, options, isReady ? body : JSON.stringify(body)))
     },
     async open(path, body, options = {}) {
-      const leaving = new AbortController()
-      const signal = AbortSignal.any([
-        leaving.signal,
-        ...(options.signal === undefined ? [] : [options.signal]),
-      ])
-      const response = await send(path, { ...options, signal }, JSON.stringify(body))
+      const { response, leaving } = await begin(path, body, options)
       if (!response.headers.get('content-type')?.startsWith('text/event-stream')) {
         assert.fail(`not a stream: ${response.status} ${await response.text()}`)
       }
       return eventStream(response, leaving)
     },
     async openText(path, body, options = {}) {
-      const leaving = new AbortController()
-      const signal = AbortSignal.any([
-        leaving.signal,
-        ...(options.signal === undefined ? [] : [options.signal]),
-      ])
-      const response = await send(path, { ...options, signal }, JSON.stringify(body))
+      const { response, leaving } = await begin(path, body, options)
       const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
       return {
         status: response.status,

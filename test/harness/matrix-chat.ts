@@ -62,7 +62,7 @@ export const chat: ClientForm = {
   name: 'chat',
   path: '/v1/chat/completions',
   finishes: { stop: 'stop', calls: 'tool_calls' },
-  attaches: ['image', 'link', 'document'],
+  extras: ['link', 'document'],
   request({ model, stream, with: what, called = [] }: Ask) {
     const part = partOf(what)
     const content = part === null ? question : [{ type: 'text', text: question }, part]

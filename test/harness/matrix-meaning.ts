@@ -9,14 +9,17 @@ export interface Call {
   arguments: unknown
 }
 
-/** `link`: an image that the upstream is to fetch. */
-export type Attachment = 'image' | 'link' | 'document'
+/**
+ * What goes along with the question. `link`: an image that the upstream is to fetch; `server tool`: one
+ * that it is to run itself.
+ */
+export type Extra = 'image' | 'link' | 'document' | 'server tool'
 
 /** One request, whatever its form. */
 export interface Ask {
   model: string
   stream: boolean
-  with?: 'tools' | 'schema' | Attachment
+  with?: 'tools' | 'schema' | Extra
   /** The tool was called: its results go along. */
   called?: readonly Call[]
 }
@@ -43,7 +46,8 @@ export interface ClientForm {
   refusal(json: unknown, status: number): string
   /** How it says that an answer is complete, and that a tool is to be called. */
   finishes: { stop: string; calls: string }
-  attaches: readonly Attachment[]
+  /** What there is a form for, besides an image. */
+  extras: readonly Extra[]
 }
 
 /** Three tokens, as every fake counts them. */
@@ -69,6 +73,8 @@ export const png =
 /** Of an image; never fetched. */
 export const link = 'https://images.example.com/quay.png'
 export const pdf = Buffer.from('%PDF-1.4 one page').toString('base64')
+
+export const serverTool = 'web_search_20250305'
 
 /** A tool's arguments where a dialect writes them as a text. */
 export const argumentsText = z.string().transform((text): unknown => JSON.parse(text))

@@ -12,6 +12,7 @@ import {
   pdf,
   png,
   question,
+  serverTool,
   toolName,
   toolParameters,
   toolResults,
@@ -66,7 +67,7 @@ export const messages: ClientForm = {
   name: 'messages',
   path: '/v1/messages',
   finishes: { stop: 'end_turn', calls: 'tool_use' },
-  attaches: ['image', 'link', 'document'],
+  extras: ['link', 'document', 'server tool'],
   request({ model, stream, with: what, called = [] }: Ask) {
     const part = partOf(what)
     const content = part === null ? question : [{ type: 'text', text: question }, part]
@@ -78,6 +79,7 @@ export const messages: ClientForm = {
       stream,
       messages: [{ role: 'user', content }, ...answered(called)],
       ...(what === 'tools' ? { tools: [declared] } : {}),
+      ...(what === 'server tool' ? { tools: [{ type: serverTool, name: 'web_search' }] } : {}),
       ...(what === 'schema' ? { output_config: { format } } : {}),
     }
   },
@@ -99,36 +101,13 @@ export const messages: ClientForm = {
     )
     const last = events.at(-1)
     assert.ok(last?.type === 'message_stop' || last?.type === 'error', `ends with ${last?.type}`)
-    const blocks: z.infer<typeof block>[] = []
-    const jsons: string[] = []
-    let prompt = 0
-    let ended: { finish: string; completion: number } | null = null
-    for (const one of events) {
-      if (one.type === 'message_start') prompt = one.message.usage.input_tokens
-      if (one.type === 'content_block_start') {
-        assert.equal(one.index, blocks.length)
-        blocks.push(one.content_block)
-      }
-      if (one.type === 'content_block_delta') {
-        const open = blocks[one.index]
-        if (one.delta.type === 'input_json_delta') {
-          jsons[one.index] = (jsons[one.index] ?? '') + one.delta.partial_json
-        } else if (open?.type === 'text') open.text += one.delta.text
-        else assert.fail(`a text in a block of type ${open?.type}`)
-      }
-      if (one.type === 'message_delta') {
-        prompt = one.usage.input_tokens ?? prompt
-        ended = { finish: one.delta.stop_reason, completion: one.usage.output_tokens }
-      }
-    }
-    for (const [index, json] of jsons.entries()) {
-      const open = blocks[index]
-      if (open?.type === 'tool_use') open.input = JSON.parse(json)
-    }
+    const start = events.find((one) => one.type === 'message_start')
+    const ended = events.find((one) => one.type === 'message_delta')
+    const prompt = ended?.usage.input_tokens ?? start?.message.usage.input_tokens ?? 0
     return {
-      ...saidIn(blocks),
-      finish: ended?.finish ?? null,
-      usage: ended && { prompt, completion: ended.completion },
+      ...saidIn(blocksOf(events)),
+      finish: ended?.delta.stop_reason ?? null,
+      usage: ended === undefined ? null : { prompt, completion: ended.usage.output_tokens },
       error: last.type === 'error' ? last.error.message : null,
     }
   },
@@ -153,6 +132,29 @@ function partOf(what: Ask['with']): object | null {
     default:
       return null
   }
+}
+
+/** Put together; fails where a piece belongs to no block, or to one of another kind. */
+function blocksOf(events: readonly z.infer<typeof event>[]): z.infer<typeof block>[] {
+  const blocks: z.infer<typeof block>[] = []
+  let json = ''
+  for (const one of events) {
+    if (one.type === 'content_block_start') {
+      assert.equal(one.index, blocks.length)
+      blocks.push(one.content_block)
+      json = ''
+    } else if (one.type === 'content_block_delta') {
+      assert.equal(one.index, blocks.length - 1)
+      const open = blocks[one.index]
+      if (one.delta.type === 'input_json_delta') json += one.delta.partial_json
+      else if (open?.type === 'text') open.text += one.delta.text
+      else assert.fail(`a text in a block of type ${open?.type}`)
+    } else if (one.type === 'content_block_stop') {
+      const open = blocks[one.index]
+      if (open?.type === 'tool_use') open.input = JSON.parse(json)
+    }
+  }
+  return blocks
 }
 
 function saidIn(blocks: readonly z.infer<typeof block>[]): { text: string; calls: Call[] } {

@@ -44,7 +44,7 @@ export const ollamaChat: ClientForm = {
   name: 'ollama-chat',
   path: '/api/chat',
   finishes: { stop: 'stop', calls: 'stop' },
-  attaches: ['image'],
+  extras: [],
   request({ model, stream, with: what, called = [] }: Ask) {
     const declared = { name: toolName, description: 'The tide', parameters: toolParameters }
     const asked = { role: 'user', content: question }

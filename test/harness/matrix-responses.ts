@@ -47,7 +47,7 @@ export const responses: ClientForm = {
   name: 'responses',
   path: '/v1/responses',
   finishes: { stop: 'completed', calls: 'completed' },
-  attaches: ['image', 'link', 'document'],
+  extras: ['link', 'document'],
   request({ model, stream, with: what, called = [] }: Ask) {
     const part = partOf(what)
     const content = part === null ? question : [{ type: 'input_text', text: question }, part]
