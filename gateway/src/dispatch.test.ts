@@ -127,6 +127,17 @@ describe('an attempt that takes over', () => {
   })
 })
 
+test('an answer that cannot be passed on is not made to its end', () => {
+  const unread = mock.method(sink, 'onData', () => {
+    throw new PenstockError('upstream_invalid_response', 'It cannot be translated.')
+  })
+  send()
+  receive(data, 1, 0, head)
+  unread.mock.restore()
+  assert.deepEqual(outcomes, ['upstream_invalid_response'])
+  assert.deepEqual(fake.said(channels.cancel.subject()), [{ requestId: 'r1' }])
+})
+
 test('the deadline runs from the moment at which the request came in', () => {
   mock.timers.tick(40_000)
   send({ receivedAt: now, timeoutMs: 60_000 })

@@ -48,6 +48,14 @@ export function readBody(req: IncomingMessage): Promise<Buffer> {
   })
 }
 
+/** A request's bytes as they travel on, and what they say. Rejects with a PenstockError. */
+export type Receive = (req: IncomingMessage) => Promise<{ bytes: Buffer; value: unknown }>
+
+export const receiveJson: Receive = async (req) => {
+  const bytes = await readBody(req)
+  return { bytes, value: parseJson(bytes) }
+}
+
 /** @throws PenstockError `invalid_request` */
 export function parseJson(body: Buffer): unknown {
   if (body.length === 0) {

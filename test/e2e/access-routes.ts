@@ -129,14 +129,18 @@ const tooEarly = {
   missing: [404, 404, 404],
 } as const
 
-/** A file for a batch as a form. */
-export function uploadOf(content: string): { headers: Record<string, string>; body: string } {
+/** A file as a form: for a batch, by default. */
+export function uploadOf(
+  content: string,
+  fields: Record<string, string> = { purpose: 'batch' },
+): { headers: Record<string, string>; body: string } {
   const part = (disposition: string, value: string) =>
     `--edge\r\ncontent-disposition: form-data; ${disposition}\r\n\r\n${value}\r\n`
   const file = part('name="file"; filename="lines.jsonl"', content)
+  const texts = Object.entries(fields).map(([name, value]) => part(`name="${name}"`, value))
   return {
     headers: { 'content-type': 'multipart/form-data; boundary=edge' },
-    body: `${part('name="purpose"', 'batch')}${file}--edge--\r\n`,
+    body: `${texts.join('')}${file}--edge--\r\n`,
   }
 }
 
@@ -196,6 +200,21 @@ const notServed = (fields: object): Route => ({
   ],
 })
 
+const audioNotServed: Route = {
+  cases: [
+    {
+      about: 'a model of its team',
+      ask: () => uploadOf('audio', { model: 'allowed' }),
+      expected: [404, 404, 404],
+    },
+    {
+      about: 'another model',
+      ask: () => uploadOf('audio', { model: 'forbidden' }),
+      expected: [403, 403, 404],
+    },
+  ],
+}
+
 /** By method and path as Express knows it, without `/v1`. */
 export const routes: Record<string, Route> = {
   'GET /health/liveliness': { open: true, ...toEverybody() },
@@ -218,6 +237,9 @@ export const routes: Record<string, Route> = {
   'POST /moderations': notServed({ input: 'hello' }),
   'POST /rerank': notServed({ query: 'hello', documents: ['one'] }),
   'POST /images/generations': notServed({ prompt: 'hello' }),
+  'POST /audio/speech': notServed({ input: 'hello', voice: 'alloy' }),
+  'POST /audio/transcriptions': audioNotServed,
+  'POST /audio/translations': audioNotServed,
   'GET /openapi.json': { open: true, ...toEverybody() },
   'GET /docs': { open: true, ...toEverybody() },
   'GET /models': toEverybody(),

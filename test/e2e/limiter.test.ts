@@ -214,7 +214,7 @@ describe('in Redis', () => {
     t.mock.timers.enable({ apis: ['setInterval'] })
     const holder = await open()
     const scope = scopeOf({ maxParallel: 1 })
-    await take(holder, [scope], { requestId: 'long' })
+    await take(holder, [scope], { requestId: 'long', lastsMs: 2 * minute })
     for (let renewed = 0; renewed < 6; renewed++) {
       clock += 10_000
       t.mock.timers.tick(10_000)
@@ -226,6 +226,19 @@ describe('in Redis', () => {
     clock += 29_000
     assert.equal(word(await take(limiter, [scope])), 'parallel')
     clock += 1_000
+    assert.equal(word(await take(limiter, [scope])), 'ok')
+  })
+
+  test('a lease that is never given back ends with the time that its request had', async (t) => {
+    t.mock.timers.enable({ apis: ['setInterval'] })
+    const holder = await open()
+    const scope = scopeOf({ maxParallel: 1 })
+    await take(holder, [scope], { requestId: 'stuck', lastsMs: 20_000 })
+    for (let renewed = 0; renewed < 5; renewed++) {
+      clock += 10_000
+      t.mock.timers.tick(10_000)
+      await take(holder, [scopeOf({ rpm: 1 })])
+    }
     assert.equal(word(await take(limiter, [scope])), 'ok')
   })
 

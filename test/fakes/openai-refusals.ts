@@ -3,7 +3,14 @@
 import { failure, type StatusFault } from './openai-behaviour.ts'
 import type { Flavour } from './openai-replies.ts'
 
-const needed = { '/chat/completions': 'messages', '/completions': 'prompt', '/embeddings': 'input' }
+const needed = {
+  '/chat/completions': 'messages',
+  '/completions': 'prompt',
+  '/embeddings': 'input',
+  '/audio/speech': 'input',
+  '/audio/transcriptions': 'file',
+  '/audio/translations': 'file',
+}
 
 /** Why a request is refused; null if it is not. `models`: the ones there are, if that matters. */
 export function refusalOf(

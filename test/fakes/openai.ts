@@ -1,11 +1,12 @@
 // A fake of OpenAI's API, or of a vLLM server, on a free port of 127.0.0.1: chat completions,
-// completions, embeddings, models. It records its calls and counts what it did, so that a ledger can
+// completions, embeddings, audio, models. It records its calls and counts what it did, so that a ledger can
 // be checked against it.
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Counter, type FakeCounts } from './ollama-counts.ts'
+import { audioReply, readForm } from './openai-audio.ts'
 import {
   type Behaviour,
   failure,
@@ -44,7 +45,7 @@ export interface FakeOpenAiOptions {
 export interface FakeOpenAi {
   /** Ends in `/v1`. */
   url: string
-  /** Chat, completion and embedding calls, oldest first. */
+  /** All but those for models, oldest first. */
   calls: RecordedCall[]
   counts: FakeCounts
   /** For the calls that come from now on. */
@@ -156,6 +157,12 @@ class Fake {
     const refusal = refusalOf(path, body, this.#options.models)
     if (refusal !== null) return refuse(exchange, refusal)
     if (firstTokenDelayMs > 0) await sleep(firstTokenDelayMs, undefined, { signal: gone })
+    const audio = audioReply(path, body)
+    if (audio !== null) {
+      const headers = { 'content-type': audio.contentType, 'content-length': audio.body.length }
+      response.writeHead(200, { ...exchange.headers, ...headers }).end(audio.body)
+      return
+    }
     if (path === '/embeddings') {
       const { json, promptTokens } = embeddingReply(body, behaviour)
       if (behaviour.usage) counter.add({ promptTokens })
@@ -190,7 +197,7 @@ function refuse(
   sendJson({ response, headers: all }, refusal.status, refusal.body)
 }
 
-/** The body as a JSON object, null if it is none, `left` if the client went away before its end. */
+/** The body as an object, of a form too; null if it is none, `left` if the client went away before its end. */
 async function readObject(
   request: IncomingMessage,
 ): Promise<Record<string, unknown> | null | 'left'> {
@@ -205,6 +212,8 @@ async function readObject(
   } catch {
     return 'left'
   }
+  const { 'content-type': type = '' } = request.headers
+  if (type.startsWith('multipart/form-data')) return readForm(type, Buffer.concat(chunks))
   try {
     const parsed: unknown = JSON.parse(Buffer.concat(chunks).toString('utf8'))
     const isObject = typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)

@@ -2,17 +2,16 @@
 import { bookkeeping } from '@penstock/shared/bus/recovery'
 import type { JobOutcome } from '@penstock/shared/contracts/channels'
 import type { ErrorInfo } from '@penstock/shared/contracts/errors'
-import type { DialectName, Operation, WorkEnvelope } from '@penstock/shared/contracts/request'
+import type { DialectName, WorkEnvelope } from '@penstock/shared/contracts/request'
 import { noUsage, type TokenUsage, type UsageEvent } from '@penstock/shared/contracts/usage'
-import { dialectOf } from '@penstock/shared/dialects/table'
-import { textOfEvents, usageEvent } from '@penstock/shared/sse-text'
+import { usageEvent } from '@penstock/shared/sse-text'
 import {
   type Span,
   SpanKind,
   SpanStatusCode,
   traceparentOf,
 } from '@penstock/shared/telemetry/trace'
-import { countCompletionTokens, countPromptTokens } from './count-tokens.ts'
+import { countUsage } from './count-usage.ts'
 import { createFrameWriter, type FrameWriter } from './frame-writer.ts'
 import { keptContent } from './kept-content.ts'
 import type { ProviderResult } from './providers/provider.ts'
@@ -35,6 +34,8 @@ export class Attempt {
   #received: Uint8Array = nothing
   /** The dialect of body and answer, where they are not canonical. */
   #native: DialectName | null = null
+  /** Of a whole answer that is not JSON. */
+  #contentType: string | null = null
   #span: Span | null = null
   #startedAt = Date.now()
   #firstAt: number | null = null
@@ -62,6 +63,7 @@ export class Attempt {
       fallbacks: visited.size - 1,
       upstreamMs: elapsed(this.#startedAt, Date.now()),
       ...(this.#native === null ? {} : { dialect: this.#native }),
+      ...(this.#contentType === null ? {} : { contentType: this.#contentType }),
     }))
   }
 
@@ -105,10 +107,12 @@ export class Attempt {
    * Resolves when the usage is stored. The last frame follows the usage in the same write, so NATS has
    * stored the one before it passes on the other: what is answered is in the ledger.
    */
-  async succeed({ body, usage }: ProviderResult): Promise<JobOutcome> {
+  async succeed({ body, usage, contentType }: ProviderResult): Promise<JobOutcome> {
     const endedAt = Date.now()
+    this.#contentType = contentType ?? null
     const counted = usage ?? (await this.#count(body))
-    if (body !== null && this.#work.storePrompts) this.#kept.push(body)
+    const isReadable = contentType === undefined || contentType.startsWith('text/')
+    if (body !== null && isReadable && this.#work.storePrompts) this.#kept.push(body)
     await this.#store('success', null, counted, endedAt, () => {
       if (usage === null && this.#work.stream && this.#work.includeUsage) {
         this.frames.data(usageEvent(this.#kept, counted))
@@ -191,20 +195,16 @@ export class Attempt {
   /** Tokens counted by us, for an upstream that reported none. */
   async #count(body: Uint8Array | null): Promise<TokenUsage> {
     if (this.#body === null) return noUsage
-    const { operation } = this.#work
-    const native = this.#native
-    const seenText = textOfEvents(body === null ? this.#kept : [body], native ?? undefined)
-    const seen = await countCompletionTokens(seenText)
-    // Beyond what was kept: in proportion to the bytes.
-    const share = this.#keptBytes === 0 ? 1 : this.#emittedBytes / this.#keptBytes
-    const dialect = native === null ? null : dialectOf(native)
-    const asked = dialect === null ? this.#body : dialect.toCanonical(this.#body).body
-    return {
-      ...noUsage,
-      promptTokens: await countPromptTokens(operation, asked),
-      completionTokens: isText(operation) ? Math.round(seen * share) : 0,
-      estimated: true,
-    }
+    return countUsage({
+      operation: this.#work.operation,
+      asked: this.#body,
+      native: this.#native,
+      body,
+      isPlain: this.#contentType !== null,
+      kept: this.#kept,
+      // Beyond what was kept: in proportion to the bytes.
+      share: this.#keptBytes === 0 ? 1 : this.#emittedBytes / this.#keptBytes,
+    })
   }
 
   #endSpan(error: ErrorInfo | null, usage: TokenUsage): void {
@@ -226,11 +226,6 @@ export class Attempt {
     }
     span.end()
   }
-}
-
-/** Whether the answer is made of tokens. */
-function isText(operation: Operation): boolean {
-  return operation === 'chat' || operation === 'completion'
 }
 
 /** In milliseconds; never negative, though the clock may be set back between two readings. */

@@ -54,7 +54,13 @@ export function countPromptTokens(operation: Operation, body: Fields): Promise<n
       measureInput(measured, body.documents)
       break
     case 'image':
+    case 'transcription':
+    case 'translation':
       measureInput(measured, body.prompt)
+      break
+    case 'speech':
+      measureInput(measured, body.input)
+      measureInput(measured, body.instructions)
   }
   return countText(measured.texts.join('\n')).then((tokens) => tokens + measured.tokens)
 }

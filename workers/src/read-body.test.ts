@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { encodeUpload } from '@penstock/shared/upload'
 import { work } from './fixtures/work.ts'
 import { failsWith, testCall } from './providers/ollama-test-kit.ts'
 import type { ProviderEntry } from './providers/provider.ts'
@@ -37,6 +38,18 @@ const read = (
     entry: { ...entry, ...more },
   })
 
+test('an upload is its fields with the defaults, and its file; what is kept of it is the fields', () => {
+  const file = { filename: 'a.mp3', contentType: 'audio/mpeg', bytes: Buffer.from([0, 255]) }
+  const { bytes, ...head } = { ...file, fields: { model: 'm', temperature: '1' } }
+  const upload = readBody(work({ operation: 'transcription' }), encodeUpload(head, bytes), {
+    deployment,
+    entry,
+  })
+  assert.deepEqual(upload.body, { model: 'm', temperature: '1', top_p: 0.9 })
+  assert.deepEqual(upload.file, file)
+  assert.equal(Buffer.from(upload.written ?? []).toString(), JSON.stringify(head.fields))
+})
+
 test('a canonical body gets the defaults and is otherwise as it came', () => {
   const bytes = Buffer.from(JSON.stringify({ temperature: 1, odd: [1] }))
   const { body, native } = readBody(work(), bytes, { deployment, entry })
@@ -47,6 +60,24 @@ test('a provider that speaks the dialect gets the body as it came, without defau
   const { body, native } = read({ native: ['messages'] })
   assert.deepEqual(body, request)
   assert.deepEqual(native, { dialect: 'messages', headers: { a: 'b' } })
+})
+
+test('what is for the gateway alone reaches no upstream, in no dialect', () => {
+  const body = { ...request, cache: { 'no-cache': true } }
+  assert.equal('cache' in read({ native: ['messages'] }, body).body, false)
+  const bytes = Buffer.from(JSON.stringify({ cache: { ttl: 1 } }))
+  assert.equal('cache' in readBody(work(), bytes, { deployment, entry }).body, false)
+})
+
+test('what a request is priced and reserved by cannot hide in its extra_body', () => {
+  const sent = (extra_body: object) => {
+    const bytes = Buffer.from(JSON.stringify({ max_tokens: 1, extra_body }))
+    return readBody(work(), bytes, { deployment, entry }).body.extra_body
+  }
+  for (const name of ['model', 'max_tokens', 'max_completion_tokens', 'n', 'best_of', 'stream']) {
+    assert.throws(() => sent({ [name]: 9 }), failsWith('invalid_request', `extra_body.${name}`))
+  }
+  assert.deepEqual(sent({ guided_json: {} }), { guided_json: {} })
 })
 
 test('what the provider does not read of a translated body is left out', () => {

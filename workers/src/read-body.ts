@@ -2,8 +2,9 @@
 // in another dialect is translated, unless the provider's upstreams speak it themselves.
 import type { Deployment } from '@penstock/shared/config/deployment'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import type { WorkEnvelope } from '@penstock/shared/contracts/request'
+import { isUpload, type WorkEnvelope } from '@penstock/shared/contracts/request'
 import { dialectOf } from '@penstock/shared/dialects/table'
+import { decodeUpload, type UploadedFile } from '@penstock/shared/upload'
 import { withoutExtensions } from './chat-extensions.ts'
 import type { NativeCall, ProviderEntry } from './providers/provider.ts'
 
@@ -11,6 +12,9 @@ export interface ReadBody {
   body: Record<string, unknown>
   /** Null: the body is canonical. */
   native: NativeCall | null
+  file?: UploadedFile
+  /** What the client wrote, where that is not all of its bytes. */
+  written?: Uint8Array
 }
 
 /** What a request is admitted, priced and reserved for by: none of it may stand where nobody looks. */
@@ -27,6 +31,11 @@ interface Target {
  */
 export function readBody(work: WorkEnvelope, bytes: Uint8Array, target: Target): ReadBody {
   const { deployment, entry } = target
+  if (isUpload(work.operation)) {
+    const { fields, file } = decodeUpload(bytes)
+    const written = Buffer.from(JSON.stringify(fields))
+    return { body: { ...deployment.defaults, ...fields }, native: null, file, written }
+  }
   const { dialect: name, dialectHeaders: headers } = work
   const limited = (body: Record<string, unknown>) => ({
     body: withinReserved(work, body, deployment),

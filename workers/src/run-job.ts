@@ -204,8 +204,8 @@ async function call(
   attempt: Attempt,
   abort: AbortController,
 ): Promise<ProviderResult> {
-  const { body, native } = readBody(work, bytes, { deployment, entry })
-  attempt.read(body, bytes, native?.dialect ?? null)
+  const { body, native, file, written } = readBody(work, bytes, { deployment, entry })
+  attempt.read(body, written ?? bytes, native?.dialect ?? null)
   const limits = startLimits(abort, {
     stream: work.stream,
     timeoutMs: deployment.timeoutMs,
@@ -216,6 +216,7 @@ async function call(
     return await runOperation(entry.provider, work.operation, {
       body,
       ...(native === null ? {} : { native }),
+      ...(file === undefined ? {} : { file }),
       stream: work.stream,
       includeUsage: work.includeUsage,
       deployment,

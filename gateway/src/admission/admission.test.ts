@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
+import { TimeoutError } from '@nats-io/transport-node'
 import { createFakeBus, type FakeBus } from '@penstock/shared/bus/bus-test-kit'
 import type { FrameEnd, FrameHead } from '@penstock/shared/bus/frame-codec'
 import { parseConfig } from '@penstock/shared/config/load'
@@ -275,6 +276,67 @@ describe('a budget', () => {
       await new Promise((resolve) => setImmediate(resolve))
       assert.deepEqual(released(), within === null ? [] : [{ requestId, within }])
     }
+  })
+
+  test('is given back where nobody answered whether it was granted', async () => {
+    fake.onRequest = async () => 'what nobody understands'
+    const requestId = `r${count}`
+    await assert.rejects(admit({ accounts: [money] }), { code: 'service_unavailable' })
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.deepEqual(released(), [{ requestId, within: 0 }])
+  })
+
+  for (const [what, first, expected] of [
+    ['is given back where a question was never answered', new TimeoutError(), 1],
+    ['is not given back where nobody was there to grant it', new Error('no responders'), 0],
+  ] as const) {
+    test(what, async (t) => {
+      t.mock.timers.enable({ apis: ['setTimeout', 'Date'], now: Date.now() })
+      let questions = 0
+      fake.onRequest = () => {
+        questions += 1
+        return Promise.reject(questions === 1 ? first : new Error('no responders'))
+      }
+      let isOver = false
+      const refused = assert
+        .rejects(admit({ accounts: [money] }), { code: 'service_unavailable' })
+        .finally(() => {
+          isOver = true
+        })
+      for (let turn = 0; turn < 1_000 && !isOver; turn++) {
+        t.mock.timers.tick(200)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      await refused
+      await new Promise((resolve) => setImmediate(resolve))
+      assert.ok(questions > 1)
+      assert.equal(released().length, expected)
+    })
+  }
+
+  test('is released once the connection is back, and not piled up before', async (t) => {
+    t.mock.timers.enable({ apis: ['setInterval'] })
+    await admission.close()
+    const log = pino({ level: 'silent' })
+    const limiter = createMemoryLimiter()
+    admission = createAdmission({ bus: fake.bus, fleet, limiter, config: () => config, log })
+    const one = await admit({ accounts: [money] })
+    fake.disconnect()
+    one.settled({ kind: 'unsent' })
+    t.mock.timers.tick(10_000)
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.deepEqual(released(), [])
+    fake.reconnect()
+    t.mock.timers.tick(1_000)
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.equal(released().length, 1)
+  })
+
+  test('is not given back where it was refused', async () => {
+    budget = 3n
+    await assert.rejects(admit({ accounts: [money] }), { code: 'budget_exceeded' })
+    await new Promise((resolve) => setImmediate(resolve))
+    assert.deepEqual(released(), [])
   })
 
   test('that is released while the queue is away is released when it is back', async (t) => {

@@ -161,7 +161,9 @@ export function createAdmission(options: AdmissionOptions): Admission {
   async function reserve(question: Restricted, verdict: Verdict | null): Promise<Admitted> {
     const deadline = question.receivedAt + question.timeoutMs
     try {
-      const reserved = await setAside(bus, config(), cases, { ...question, deadline })
+      // It would be held until its lease ends, for a request that never ran.
+      const giveBack = () => releases.release(question.requestId, 0)
+      const reserved = await setAside(bus, config(), cases, { ...question, deadline }, giveBack)
       return admitted(question, verdict, reserved)
     } catch (cause) {
       verdict?.undo()

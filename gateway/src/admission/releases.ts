@@ -16,12 +16,14 @@ const maxBacklog = 10_000
 const retryMs = 1_000
 const closeMs = 1_000
 
-export function createReleases(bus: Pick<Bus, 'publisher'>, log: Logger): Releases {
+export function createReleases(bus: Pick<Bus, 'publisher' | 'connected'>, log: Logger): Releases {
   /** Not told yet. */
   const backlog = new Map<string, number>()
+  /** Of those, the ones that are on their way: a second message would only pile up behind the first. */
+  const underWay = new Map<string, Promise<void>>()
   let dropped = 0
 
-  async function tell(requestId: string, within: number): Promise<void> {
+  async function publish(requestId: string, within: number): Promise<void> {
     const message: ReservationRelease = { released: { requestId, within } }
     const data = Buffer.from(JSON.stringify(message))
     try {
@@ -30,7 +32,17 @@ export function createReleases(bus: Pick<Bus, 'publisher'>, log: Logger): Releas
       backlog.delete(requestId)
     } catch {
       // Stays in the backlog.
+    } finally {
+      underWay.delete(requestId)
     }
+  }
+
+  async function tell(requestId: string, within: number): Promise<void> {
+    // Without a connection the client library keeps whatever it is given, without a bound.
+    if (!bus.connected) return
+    const telling = underWay.get(requestId) ?? publish(requestId, within)
+    underWay.set(requestId, telling)
+    await telling
   }
 
   const tellAll = () => Promise.all([...backlog].map(([id, within]) => tell(id, within)))

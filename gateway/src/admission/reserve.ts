@@ -1,7 +1,7 @@
 // Asks billing to set the worst case of a request aside in every account that pays for it.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bus } from '@penstock/shared/bus/connect'
-import { ask } from '@penstock/shared/bus/request-reply'
+import { ask, isUnanswered } from '@penstock/shared/bus/request-reply'
 import type { ReserveQuestion, ReserveReply, Standing } from '@penstock/shared/contracts/budget'
 import { channels } from '@penstock/shared/contracts/channels'
 import { PenstockError, toErrorInfo } from '@penstock/shared/contracts/errors'
@@ -18,20 +18,28 @@ const reservedRetryMs = 1_000
 
 /**
  * Asked again with the same request id it is the same reservation, so a lost answer costs nothing.
+ * @param onDoubt told before this throws where it may have been granted all the same, now or later
  * @throws PenstockError `service_unavailable`
  */
-export async function reserve(bus: Bus, question: ReserveQuestion): Promise<ReserveReply> {
+export async function reserve(
+  bus: Bus,
+  question: ReserveQuestion,
+  onDoubt: () => void,
+): Promise<ReserveReply> {
   const giveUpAt = Date.now() + patienceMs
+  let isInDoubt = false
   const { reserve: channel } = channels
   for (;;) {
     try {
       return await ask(bus, channel, channel.subject(), question, askMs)
     } catch (cause) {
       const isAway = toErrorInfo(cause).code === 'service_unavailable'
+      isInDoubt ||= !isAway || isUnanswered(cause)
       if (isAway && Date.now() + pauseMs < giveUpAt) {
         await sleep(pauseMs)
         continue
       }
+      if (isInDoubt) onDoubt()
       const message =
         'The budget could not be checked: no billing service answers. Try again later.'
       throw new PenstockError('service_unavailable', message, { cause, retryAfterMs: 1_000 })

@@ -37,6 +37,7 @@ export function hasToReserve(
 }
 
 /**
+ * @param onDoubt told before this throws where something may be set aside all the same
  * @throws PenstockError `budget_exceeded`, `price_unknown`; `no_deployment_available` where nothing
  *   is known of the group, and so no price; `service_unavailable` where billing does not answer
  */
@@ -45,6 +46,7 @@ export async function setAside(
   config: PenstockConfig,
   cases: WorstCases,
   question: SetAsideQuestion,
+  onDoubt: () => void,
 ): Promise<SetAside> {
   const { group, facts, allowedGroups } = question
   const primary = cases.inGroup(group, question)
@@ -64,7 +66,7 @@ export async function setAside(
   const wanted = questionOf(question, [group, ...names], all)
   // Fallbacks that cannot be paid for were left out, and nothing else would have cost anything.
   if (wanted.accounts.length === 0) return { accounts: [], allowedGroups: names }
-  const reply = await reserve(bus, wanted)
+  const reply = await reserve(bus, wanted, onDoubt)
   if (reply.granted) {
     const isWhole = names.length === possible.length
     return { accounts: reply.accounts, allowedGroups: isWhole ? allowedGroups : names }
@@ -76,7 +78,7 @@ export async function setAside(
     throw budgetError(reply, wanted, Date.now())
   }
   if (alone.accounts.length === 0) return { accounts: [], allowedGroups: [] }
-  const second = await reserve(bus, alone)
+  const second = await reserve(bus, alone, onDoubt)
   if (!second.granted) throw budgetError(second, alone, Date.now())
   return { accounts: second.accounts, allowedGroups: [] }
 }

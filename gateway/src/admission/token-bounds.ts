@@ -30,11 +30,7 @@ const textParts = ['text', 'refusal', 'thinking']
  * is longer than the texts, tools and schemas in it. Only what is no text is counted apart.
  * @param bodyBytes of the whole body
  */
-export function promptBound(
-  request: KnownFields,
-  operation: Operation,
-  bodyBytes: number,
-): number {
+export function promptBound(request: KnownFields, operation: Operation, bodyBytes: number): number {
   if (isUpload(operation)) {
     const hint = typeof request.prompt === 'string' ? Buffer.byteLength(request.prompt) : 0
     return Math.ceil(bodyBytes / audioBytes) + hint + templateTokens

@@ -5,7 +5,7 @@ import type { DeploymentInfo } from '@penstock/shared/contracts/fleet'
 import { noUsage } from '@penstock/shared/contracts/usage'
 import { priceUsage } from '@penstock/shared/pricing/price'
 import type { KnownFields } from '../schemas.ts'
-import { answerBound, promptBound } from './token-bounds.ts'
+import { answerBound, audioBound, promptBound } from './token-bounds.ts'
 import { type CostQuestion, createWorstCases } from './worst-case.ts'
 
 const now = Date.parse('2026-11-20T12:00:00Z')
@@ -62,7 +62,7 @@ function worstCaseOf(
 
 describe('the tokens of a prompt', () => {
   const bound = (request: object, bytes: number) =>
-    promptBound({ model: 'm', ...request } as KnownFields, bytes)
+    promptBound({ model: 'm', ...request } as KnownFields, 'chat', bytes)
 
   test('are at most the bytes of the body, and what templates add', () => {
     assert.equal(bound({ messages }, 1_000), 1_128)
@@ -207,4 +207,28 @@ test('a group whose last worker was lost is priced as it last was', () => {
   assert.equal(ask()?.amount, 10_000_000n)
   infos = []
   assert.equal(ask()?.amount, 10_000_000n)
+})
+
+describe('audio', () => {
+  const priceRef = { provider: 'openai', model: 'whisper-1' }
+  const bytes = 750_000
+
+  test('is as long as its bytes can be, and priced by that', () => {
+    assert.equal(audioBound('transcription', bytes), 1_000_000)
+    assert.equal(audioBound('chat', bytes), 0)
+    const question = {
+      operation: 'transcription',
+      request: { model: 'g' },
+      bodyBytes: bytes,
+    } as const
+    assert.equal(worstCaseOf([{ priceRef }], question)?.amount, 100_000_000_000n)
+    const bySecond = { prices: { inputCostPerSecond: 0.001 } }
+    assert.equal(worstCaseOf([bySecond], question)?.amount, 1_000_000_000_000n)
+  })
+
+  test('has fewer tokens than bytes; speech has them by its characters', () => {
+    const request: KnownFields = { model: 'm', prompt: 'names' }
+    assert.equal(promptBound(request, 'translation', bytes), 62_500 + 5 + 128)
+    assert.equal(answerBound({ model: 'm', input: 'hello' }, 'speech', 1_000), 10)
+  })
 })

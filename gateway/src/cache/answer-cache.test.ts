@@ -155,6 +155,18 @@ describe('equal requests that wait together', () => {
     )
   })
 
+  test('hear it although one of them cannot read it', async () => {
+    const [a, b] = [await ask('a'), await ask('b')]
+    const unreadable = () => {
+      throw new Error('not to be translated')
+    }
+    const broken = mock.method(a.sink, 'onData', unreadable)
+    upstream.say('one ')
+    upstream.end('two')
+    broken.mock.restore()
+    assert.deepEqual([a.heard, b.heard], [['internal_error'], ['one ', 'two', 'end']])
+  })
+
   test('do not when one of them wants nothing of the cache', async () => {
     await ask('a')
     await ask('b', { control: { 'no-cache': true } })

@@ -53,6 +53,7 @@ test('whatever else differs makes another key', () => {
     keyOf(body, { stream: true }),
     keyOf(body, { allowedGroups: [] }),
     keyOf(body, { hasBudget: true }),
+    keyOf(body, { headers: { 'anthropic-beta': 'x' } }),
   ]
   assert.equal(new Set(keys).size, keys.length)
 })

@@ -211,9 +211,11 @@ export class BackgroundRun {
   async #store({ response, last }: Ending): Promise<void> {
     const { kept, job, gateway, onOver } = this.#options
     await this.#inProgress
+    let stored = false
     for (let saves = 1; saves <= maxSaves && !gateway.bus.nc.isClosed(); saves++) {
       try {
         await this.#save(response, last)
+        stored = true
         break
       } catch (cause) {
         const { code } = toErrorInfo(cause)
@@ -224,7 +226,8 @@ export class BackgroundRun {
         if (saves < maxSaves) await sleep(savePauseMs)
       }
     }
-    await kept.running.remove(job.id)
+    // Else the mark is another gateway's by now, or somebody has to take the response up by it.
+    if (stored) await kept.running.remove(job.id)
     onOver()
   }
 

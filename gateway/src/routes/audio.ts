@@ -1,10 +1,11 @@
 // Speech from text, JSON in and audio out; text from speech, a form with the file in. A file travels
 // with its fields in the request's body, by claim check where it is larger than a message.
+import type { IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { UploadOperation } from '@penstock/shared/contracts/request'
 import { encodeUpload, type UploadFields } from '@penstock/shared/upload'
-import type { Express, Request, RequestHandler } from 'express'
+import type { Express, RequestHandler } from 'express'
 import type { z } from 'zod'
 import { readUpload } from '../batch/read-upload.ts'
 import type { Gateway } from '../gateway.ts'
@@ -37,7 +38,9 @@ function uploadRoute<S extends z.ZodType<KnownFields>>(
 }
 
 /** @throws PenstockError `request_too_large`, and what `readUpload` throws */
-async function receiveUpload(req: Request): Promise<{ bytes: Buffer; value: UploadFields }> {
+async function receiveUpload(
+  req: IncomingMessage,
+): Promise<{ bytes: Buffer; value: UploadFields }> {
   const chunks: Buffer[] = []
   const { entries, filename, contentType } = await readUpload(req, (file) => keep(file, chunks))
   const fields = gathered(entries)

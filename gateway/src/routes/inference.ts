@@ -21,7 +21,7 @@ import type { Identity } from '../auth.ts'
 import { endUserOf, sessionOf, tagsWith } from '../client-texts.ts'
 import type { Dispatcher } from '../dispatch.ts'
 import type { Gateway } from '../gateway.ts'
-import { parseJson, readBody } from '../read-body.ts'
+import { type Receive, receiveJson } from '../read-body.ts'
 import {
   dialectFields,
   type ReadForm,
@@ -46,14 +46,6 @@ export function inferenceRoute<S extends z.ZodType<KnownFields>>(
 /** Requests and answers in another API's form; its errors too, from the first one on. */
 export function dialectRoute(gateway: Gateway, dialect: Dialect): RequestHandler[] {
   return [useDialect(dialect), requestRoute(gateway, (value) => readDialect(dialect, value))]
-}
-
-/** A request's bytes as they travel on, and what they say. @throws PenstockError, or its promise */
-export type Receive = (req: Request) => Promise<{ bytes: Buffer; value: unknown }>
-
-const receiveJson: Receive = async (req) => {
-  const bytes = await readBody(req)
-  return { bytes, value: parseJson(bytes) }
 }
 
 /** The way of every request to a model, from its bytes to the last ones of its answer. */

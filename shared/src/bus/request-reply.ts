@@ -1,5 +1,5 @@
 // Core NATS request and reply, validated on both sides. An error crosses as an ErrorInfo.
-import type { Msg, Subscription } from '@nats-io/transport-node'
+import { type Msg, type Subscription, TimeoutError } from '@nats-io/transport-node'
 import { z } from 'zod'
 import { errorInfo, PenstockError, toErrorInfo } from '../contracts/errors.ts'
 import { parseJson } from './broadcast.ts'
@@ -39,6 +39,14 @@ export async function ask<Q extends z.ZodType, A extends z.ZodType>(
   const answer = parseJson(channel.reply, data)
   if (answer === null) throw new PenstockError('internal_error', `Odd answer on ${subject}.`)
   return answer
+}
+
+/**
+ * Of what `ask` threw: the time was over, so that the question may have been handled, or may be yet.
+ * False where nobody was there to hear it.
+ */
+export function isUnanswered(error: unknown): boolean {
+  return error instanceof PenstockError && error.cause instanceof TimeoutError
 }
 
 /** `queue`: one member of the queue group answers each question. */

@@ -62,8 +62,9 @@ export const durationToMs = field('a duration like 30d or 12h', (value) => {
   return ms > 0 ? ms : undefined
 })
 
-/** An IANA time zone that this runtime knows. */
+/** An IANA time zone that this runtime knows. An offset is none: Postgres reads its sign the other way. */
 export const timezone = field('a time zone like Europe/Berlin', (value) => {
+  if (/^[+-]/.test(String(value))) return undefined
   try {
     return new Intl.DateTimeFormat('en', { timeZone: String(value) }).resolvedOptions().timeZone
   } catch {

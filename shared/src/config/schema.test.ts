@@ -65,6 +65,10 @@ describe('values of the wrong kind', () => {
       'model_list[0].model_name: expected a text, got 4',
     ],
     [
+      'penstock_settings: {budgets: {timezone: "+05:30"}}',
+      'penstock_settings.budgets.timezone: expected a time zone like Europe/Berlin, got "+05:30"',
+    ],
+    [
       'router_settings: {routing_strategy: fastest}',
       'router_settings.routing_strategy: expected one of simple-shuffle, least-busy, ' +
         'latency-based-routing, usage-based-routing, usage-based-routing-v2, cost-based-routing, ' +

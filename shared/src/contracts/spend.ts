@@ -53,6 +53,9 @@ export const callType = z.enum([
   'amoderation',
   'arerank',
   'aimage_generation',
+  'aspeech',
+  'atranscription',
+  'atranslation',
 ])
 
 const count = z.int().min(0)

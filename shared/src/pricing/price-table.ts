@@ -62,9 +62,9 @@ export function lookUpPrices({
   return Object.keys(list).length === 0 ? null : list
 }
 
-/** Of a price per hour. Not every one can be divided: to 15 places more, half up. */
+/** Of a price per hour. Not every one can be divided: to 24 places more, half up. */
 function perMs({ digits, exponent }: Decimal): Decimal {
-  const [places, divisor] = [15, 3_600_000n]
+  const [places, divisor] = [24, 3_600_000n]
   const scaled = digits * 10n ** BigInt(places)
   return { digits: (scaled * 2n + divisor) / (divisor * 2n), exponent: exponent - places }
 }

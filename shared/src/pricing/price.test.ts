@@ -164,3 +164,28 @@ test('the amount is the sum of what the unit prices say', () => {
   )
   assert.equal(amount, sum)
 })
+
+const heard = { ...tokens(0, 0), audioMs: 90_000 }
+const whisper = { provider: 'openai', model: 'whisper-1' }
+
+test('audio is priced by its own length, in the list and in the config', () => {
+  assert.deepEqual(cost({ priceRef: whisper, usage: heard }), {
+    cost: '0.009',
+    source: 'price-table',
+  })
+  assert.equal(ownCost({ inputCostPerSecond: 0.001 }, heard).cost, '0.09')
+  assert.equal(
+    ownCost({ inputCostPerSecond: 0.001, outputCostPerSecond: 0.001 }, heard).cost,
+    '0.09',
+  )
+})
+
+test('a price per hour of audio that does not come out even is fine to the pico-dollar', () => {
+  const priceRef = { provider: 'groq', model: 'whisper-large-v3' }
+  const hour = { ...tokens(0, 0), audioMs: 3_600_000 }
+  assert.equal(cost({ priceRef, usage: hour }).cost, '0.111')
+})
+
+test('a price per hour is none for audio of an unknown length', () => {
+  assert.equal(cost({ priceRef: whisper, usage: tokens(10, 10) }).source, 'unpriced')
+})

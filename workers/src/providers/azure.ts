@@ -24,12 +24,15 @@ const paths: Record<Operation, string> = {
   moderation: '/moderations',
   rerank: '/rerank',
   image: '/images/generations',
+  speech: '/audio/speech',
+  transcription: '/audio/transcriptions',
+  translation: '/audio/translations',
 }
 
 export const azure: TableEntry = {
   provider: openAiCompatible({
     operations: everything,
-    routed: ['image'],
+    routed: ['image', 'speech', 'transcription', 'translation'],
     strict: true,
     url: urlOf,
     credentials,

@@ -166,7 +166,11 @@ test('parameters have Gemini’s names', () => {
     safety_settings: [{ category: 'HARM_CATEGORY_HARASSMENT', threshold: 'BLOCK_NONE' }],
     cached_content: 'cachedContents/x',
     unheard_of: 1,
-    extra_body: { labels: { a: 'b' }, generationConfig: { mediaResolution: 'LOW' } },
+    extra_body: {
+      labels: { a: 'b' },
+      generationConfig: { mediaResolution: 'LOW', maxOutputTokens: 9_000, candidateCount: 8 },
+      generation_config: { max_output_tokens: 9_000, candidate_count: 8 },
+    },
   })
   assert.deepEqual(sent, {
     contents,

@@ -66,6 +66,10 @@ test('a call goes to the model’s method, with the key in a header and never in
     geminiUrl('https://h', 'tunedModels/t 1', 'x'),
     'https://h/v1beta/tunedModels/t%201:x',
   )
+  assert.equal(
+    geminiUrl('https://h', 'models/g:countTokens?a=b#', 'x'),
+    'https://h/v1beta/models/g%3AcountTokens%3Fa%3Db%23:x',
+  )
 })
 
 test('a whole reply is a chat.completion', async () => {

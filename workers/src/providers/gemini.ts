@@ -84,11 +84,15 @@ async function ask(
   throw await readGeminiError(response)
 }
 
-/** `api_base` with or without a version or a model at its end; tuned models have a path of their own. */
+/**
+ * `api_base` with or without a version or a model at its end; tuned models have a path of their own.
+ * With a wildcard the model is the client's text: no mark in it may lead to another method.
+ */
 export function geminiUrl(apiBase: string, model: string, method: string): string {
   const base = apiBase.replace(/\/+$/, '').replace(/\/models(?:\/.*)?$/, '')
   const versioned = /^https?:\/\/[^/]+$/.test(base) ? `${base}/v1beta` : base
-  return `${versioned}/${encodeURI(modelPath(model))}:${method}`
+  const path = modelPath(model).split('/').map(encodeURIComponent).join('/')
+  return `${versioned}/${path}:${method}`
 }
 
 function modelPath(model: string): string {

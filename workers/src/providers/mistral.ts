@@ -24,8 +24,9 @@ function mistralProvider(
   routed: readonly RoutedOperation[] = [],
 ): Provider {
   return {
-    // Moderations are OpenAI's, on the wire too (docs.mistral.ai, "Moderations").
-    routed: routedOperations({ operations, strict: true }, routed),
+    // Moderations and transcriptions are OpenAI's, on the wire too (docs.mistral.ai, "Moderations",
+    // "File transcription"), but for the names of lists.
+    routed: routedOperations({ operations, strict: true, plainLists: true }, routed),
     async run(call) {
       if (!operations.includes(call.operation)) throw unsupported(call)
       const { deployment, operation, signal } = call
@@ -63,7 +64,7 @@ const sold = { slots: 64, locality: 'cloud', pricesAs: 'mistral' } as const
 
 export const mistral: TableEntry = {
   ...sold,
-  provider: mistralProvider(everything, ['moderation']),
+  provider: mistralProvider(everything, ['moderation', 'transcription']),
   prefixes: ['mistral'],
   extensions: ['reasoning_content'],
   apiBase: 'https://api.mistral.ai/v1',

@@ -42,6 +42,8 @@ const members: readonly Member[] = [
     apiKeyEnv: 'GROQ_API_KEY',
     pricesAs: 'groq',
     operations: ['chat'],
+    // console.groq.com/docs: "Speech to Text", "Text to Speech".
+    routed: ['speech', 'transcription', 'translation'],
     refusals: groqRefuses,
   },
   {

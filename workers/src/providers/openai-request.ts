@@ -22,6 +22,8 @@ export interface OpenAiDialect {
   credentials?(deployment: Deployment): Record<string, string>
   /** The model's name as this server wants it. */
   modelName?(model: string): string
+  /** Of a form's lists: OpenAI's end in `[]`. */
+  plainLists?: true
 }
 
 const paths: Record<Operation, string> = {
@@ -31,20 +33,35 @@ const paths: Record<Operation, string> = {
   moderation: '/moderations',
   rerank: '/rerank',
   image: '/images/generations',
+  speech: '/audio/speech',
+  transcription: '/audio/transcriptions',
+  translation: '/audio/translations',
 }
 /** 2,048 embeddings of 3,072 numbers, the most that OpenAI answers, as decimal text. */
 export const maxReplyBytes = 128 * 1024 * 1024
+/**
+ * OpenAI's models that refuse `max_tokens` (its API reference: "deprecated … not compatible with o-series
+ * models"), which other APIs' clients are bound to send, and older ones of its own do.
+ */
+const reasoners = /^(?:o\d|gpt-5)/
 const maxUrls = 1_000
 const urls = new Map<string, string>()
 const headersOfDeployment = new WeakMap<Deployment, Record<string, string>>()
 
 /** @throws PenstockError when the deployment has no usable api_base, or for a refused argument. */
 export function buildRequest(call: ProviderCall<Operation>, dialect: OpenAiDialect): HttpRequest {
+  return { ...addressOf(call, dialect), body: JSON.stringify(bodyFor(call, dialect)) }
+}
+
+/** All but the body. @throws as `buildRequest` */
+export function addressOf(
+  call: ProviderCall<Operation>,
+  dialect: OpenAiDialect,
+): Omit<HttpRequest, 'body'> {
   const apiBase = apiBaseOf(call.deployment)
   return {
     url: dialect.url?.(call, apiBase) ?? endpointUrl(apiBase, call.operation),
     headers: headersFor(call.deployment, dialect.credentials),
-    body: JSON.stringify(bodyFor(call, dialect)),
     signal: call.signal,
   }
 }
@@ -86,7 +103,11 @@ export function splitApiBase(apiBase: string): { url: URL; base: string } {
   return { url, base: written === '' ? '/v1' : base }
 }
 
-function bodyFor(call: ProviderCall<Operation>, dialect: OpenAiDialect): Record<string, unknown> {
+/** @throws PenstockError for a refused argument */
+export function bodyFor(
+  call: ProviderCall<Operation>,
+  dialect: OpenAiDialect,
+): Record<string, unknown> {
   const wanted = dialect.refusals === undefined ? call.body : withoutRefused(call, dialect.refusals)
   // LiteLLM's `priority` number is for our queue, its `cache` for the gateway's. A vLLM without priority
   // scheduling refuses the first; whoever runs one with it says so in `extra_body`.
@@ -98,6 +119,7 @@ function bodyFor(call: ProviderCall<Operation>, dialect: OpenAiDialect): Record<
     ...(isFields(extra) ? extra : {}),
   }
   body.model = dialect.modelName?.(call.model) ?? call.model
+  if (dialect.strict && reasoners.test(call.deployment.baseModel ?? call.model)) renameLimit(body)
   if (call.stream) {
     const options = body.stream_options
     body.stream = true
@@ -110,6 +132,13 @@ function bodyFor(call: ProviderCall<Operation>, dialect: OpenAiDialect): Record<
   for (const name of connectionParams) delete body[name]
   for (const name of call.deployment.additionalDropParams) delete body[name]
   return body
+}
+
+function renameLimit(body: Record<string, unknown>): void {
+  const { max_tokens: limit } = body
+  if (limit === undefined) return
+  body.max_completion_tokens ??= limit
+  delete body.max_tokens
 }
 
 /**

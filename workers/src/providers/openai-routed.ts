@@ -1,10 +1,11 @@
-// Moderations, rerankings and images, for upstreams that have OpenAI's routes (rerank: Cohere's form, as
-// vLLM and others take it): the body goes there as it came, the reply back in its bytes.
+// Moderations, rerankings, images and audio, for upstreams that have OpenAI's routes (rerank: Cohere's
+// form, as vLLM and others take it): the body goes there as it came, the reply back in its bytes.
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import type { RoutedOperation } from '@penstock/shared/contracts/request'
+import { isUpload, type RoutedOperation } from '@penstock/shared/contracts/request'
 import { noUsage, type TokenUsage } from '@penstock/shared/contracts/usage'
 import { z } from 'zod'
 import { readAll, readError, send } from './http.ts'
+import { readSpeech, readTranscript, uploadRequest } from './openai-audio.ts'
 import { buildRequest, maxReplyBytes, type OpenAiDialect } from './openai-request.ts'
 import { usageOf } from './openai-usage.ts'
 import type { RoutedOperations } from './provider.ts'
@@ -14,7 +15,8 @@ const replies = {
   moderation: z.looseObject({ results: list }),
   rerank: z.looseObject({ results: list }),
   image: z.looseObject({ data: list }),
-} as const satisfies Record<RoutedOperation, z.ZodType>
+} as const satisfies Partial<Record<RoutedOperation, z.ZodType>>
+type JsonOperation = keyof typeof replies
 
 export function routedOperations(
   dialect: OpenAiDialect,
@@ -23,11 +25,18 @@ export function routedOperations(
   return {
     operations,
     async run(call) {
-      const response = await send(buildRequest(call, dialect))
+      const { operation } = call
+      const isForm = isUpload(operation)
+      const response = await send(
+        isForm ? await uploadRequest(call, dialect) : buildRequest(call, dialect),
+      )
       if (response.status === 404) throw withoutRoute(await readError(response))
       if (response.status !== 200) throw await readError(response)
       const body = await readAll(response.body, maxReplyBytes)
-      return { body, usage: usageOfReply(call.operation, parse(call.operation, body)) }
+      const { 'content-type': type = '' } = response.headers
+      if (isForm) return readTranscript(body, type)
+      if (operation === 'speech') return readSpeech(body, type)
+      return { body, usage: usageOfReply(operation, parse(operation, body)) }
     },
   }
 }
@@ -37,7 +46,7 @@ function withoutRoute({ message }: PenstockError): PenstockError {
   return new PenstockError('unsupported_parameter', message, { status: 404, param: 'model' })
 }
 
-function parse(operation: RoutedOperation, bytes: Uint8Array): Record<string, unknown> {
+function parse(operation: JsonOperation, bytes: Uint8Array): Record<string, unknown> {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
   let json: unknown = null
   try {
@@ -65,7 +74,7 @@ const imageUsage = z.object({
 const rerankUsage = z.object({ usage: z.object({ total_tokens: count }) })
 
 /** Null where the upstream reported none. */
-function usageOfReply(operation: RoutedOperation, reply: unknown): TokenUsage | null {
+function usageOfReply(operation: JsonOperation, reply: unknown): TokenUsage | null {
   if (operation === 'moderation') return usageOf(reply)
   if (operation === 'rerank') {
     const found = rerankUsage.safeParse(reply)

@@ -125,6 +125,20 @@ test('extra_body is lifted out and additional_drop_params are dropped', async ()
   assert.deepEqual(received[0]?.body, sent)
 })
 
+test('a model that refuses max_tokens gets it by its newer name', async () => {
+  asJson(fixture('chat-reply.json'))
+  const sent = async (model: string, body: object, baseModel: string | null = null) => {
+    await run({ messages, ...body }, { model, deployment: { baseModel } })
+    const { model: _, messages: __, ...rest } = received.at(-1)?.body ?? {}
+    return rest
+  }
+  const newer = { max_completion_tokens: 5 }
+  assert.deepEqual(await sent('o3-mini', { max_tokens: 5 }), newer)
+  assert.deepEqual(await sent('ours', { max_tokens: 5 }, 'gpt-5-mini'), newer)
+  assert.deepEqual(await sent('gpt-5', { max_tokens: 9, ...newer }), newer)
+  assert.deepEqual(await sent('gpt-4o', { max_tokens: 5 }), { max_tokens: 5 })
+})
+
 test('a call that does not stream never asks for a stream', async () => {
   asJson(fixture('chat-reply.json'))
   const streaming = { stream: true, stream_options: { include_usage: true } }

@@ -53,12 +53,12 @@ export const openai: TableEntry = {
   // OpenAI itself has no rerank; servers behind another api_base do (llama.cpp, Infinity).
   provider: openAiCompatible({
     operations: everything,
-    routed: ['moderation', 'rerank', 'image'],
+    routed: ['moderation', 'rerank', 'image', 'speech', 'transcription', 'translation'],
     strict: true,
   }),
   prefixes: ['openai', 'custom_openai'],
   // gpt-oss is open weights: others serve it, OpenAI does not.
-  owns: /^(?:gpt-(?!oss)|chatgpt-|o\d+(?:-|$)|text-embedding-|omni-moderation-|text-moderation-|dall-e-|ft:|codex-|davinci-|babbage-)/,
+  owns: /^(?:gpt-(?!oss)|chatgpt-|o\d+(?:-|$)|text-embedding-|omni-moderation-|text-moderation-|dall-e-|tts-|whisper-|ft:|codex-|davinci-|babbage-)/,
 }
 
 /**
@@ -73,7 +73,11 @@ export const textCompletionOpenai: TableEntry = {
 
 /** Not strict: it ignores what it does not know, and has a `priority` of its own. */
 export const vllm: TableEntry = {
-  provider: openAiCompatible({ operations: everything, routed: ['rerank'], strict: false }),
+  provider: openAiCompatible({
+    operations: everything,
+    routed: ['rerank', 'transcription', 'translation'],
+    strict: false,
+  }),
   prefixes: ['hosted_vllm', 'vllm'],
   extensions: ['reasoning_content'],
   slots: 64,

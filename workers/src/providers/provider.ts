@@ -8,6 +8,7 @@ import type {
   TextOperation,
 } from '@penstock/shared/contracts/request'
 import type { TokenUsage } from '@penstock/shared/contracts/usage'
+import type { UploadedFile } from '@penstock/shared/upload'
 
 /** A request that needs no translation: its client speaks what the upstream does. */
 export interface NativeCall {
@@ -29,6 +30,8 @@ export interface ProviderCall<O extends Operation = TextOperation> {
    * the deployment's defaults; the reply's bytes go back as they come, to `emit` or in the result.
    */
   native?: NativeCall
+  /** Of an upload; `body` has the form's other fields, as texts. */
+  file?: UploadedFile
   /** The client's request in OpenAI's form, the deployment's own defaults already merged in. */
   body: Record<string, unknown>
   stream: boolean
@@ -49,6 +52,8 @@ export interface ProviderCall<O extends Operation = TextOperation> {
 export interface ProviderResult {
   /** The canonical JSON reply; null for a stream. */
   body: Uint8Array | null
+  /** Of a body that is not JSON. */
+  contentType?: string
   /** Null where the upstream reported none: run-job.ts then counts. */
   usage: TokenUsage | null
 }

@@ -29,9 +29,9 @@ export async function startUpstream(): Promise<Upstream> {
   const received: Received[] = []
   const answers: Upstream['answers'] = []
   const server = http.createServer(async (request, response) => {
-    const text = Buffer.concat(await request.toArray()).toString()
+    const bytes = Buffer.concat(await request.toArray())
     const { url = '', headers } = request
-    const one = { url, headers, body: JSON.parse(text) }
+    const one = { url, headers, body: await bodyOf(bytes, headers['content-type'] ?? '') }
     received.push(one)
     const answer = answers.length > 1 ? answers.shift() : answers[0]
     answer?.(response, one)
@@ -48,6 +48,13 @@ export async function startUpstream(): Promise<Upstream> {
       server.closeAllConnections()
     },
   }
+}
+
+/** JSON, or a form's fields and file. */
+async function bodyOf(bytes: Buffer, type: string): Promise<Record<string, unknown>> {
+  if (!type.startsWith('multipart/form-data')) return JSON.parse(bytes.toString())
+  const form = new Response(new Uint8Array(bytes), { headers: { 'content-type': type } })
+  return Object.fromEntries(await form.formData())
 }
 
 export function json(text: string | object, status = 200, headers: Record<string, string> = {}) {

@@ -44,6 +44,13 @@ export interface RedisLimiter extends Limiter {
   readonly decidedWithout: number
 }
 
+/** Leases of one request, renewed until it cannot run any longer. */
+interface Held {
+  keys: string[]
+  /** Epoch milliseconds. */
+  until: number
+}
+
 const commandMs = 250
 const connectMs = 2_000
 const maxReconnectMs = 1_000
@@ -58,6 +65,7 @@ const reply = z.array(z.int())
 /** Resolves when Redis is there, or after two seconds without it. @throws Error for an odd URL */
 export async function openRedisLimiter(options: RedisLimiterOptions): Promise<RedisLimiter> {
   const { log, local, policy, now = () => 0 } = options
+  const clock = options.now ?? Date.now
   const redis = new Redis(options.url, {
     lazyConnect: true,
     connectTimeout: connectMs,
@@ -74,8 +82,8 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
       penstockRenew: { lua: renewScript },
     },
   })
-  /** Held by requests of this gateway: request id → the keys of its leases. */
-  const held = new Map<string, string[]>()
+  /** By request id, of this gateway. */
+  const held = new Map<string, Held>()
   let up = false
   let decidedWithout = 0
   let reason = 'not connected'
@@ -99,7 +107,11 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
     // After a timeout the connection may still stand.
     if (!up && redis.status === 'ready') redis.ping().then(found, lost)
   }, probeMs)
-  const renewal = setInterval(() => renew(redis, held, now(), lost), renewMs)
+  const renewal = setInterval(() => {
+    // Whoever did not give it back by then never will.
+    for (const [id, { until }] of held) if (until <= clock()) held.delete(id)
+    renew(redis, held, now(), lost)
+  }, renewMs)
   probe.unref()
   renewal.unref()
 
@@ -111,7 +123,7 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
   }
 
   async function take(question: LimitQuestion): Promise<Verdict> {
-    const { requestId, scopes, tokens } = question
+    const { requestId, scopes, tokens, lastsMs } = question
     const keys = scopes.flatMap(keysOf)
     const limits = scopes.flatMap(({ limits: { rpm, tpm, maxParallel } }) => [
       rpm ?? -1,
@@ -135,7 +147,9 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
       return refused({ scope, kind: kinds[kind - 1] ?? 'requests', retryAfterMs }, standing)
     }
     const leases = scopes.filter(({ limits: { maxParallel } }) => maxParallel !== null)
-    if (leases.length > 0) held.set(requestId, leases.map(leasesKey))
+    if (leases.length > 0) {
+      held.set(requestId, { keys: leases.map(leasesKey), until: clock() + lastsMs })
+    }
     const end = (moreTokens: number, moreRequests: number) => {
       held.delete(requestId)
       if (!up || (moreTokens === 0 && moreRequests === 0 && leases.length === 0)) return
@@ -195,12 +209,12 @@ function countedOf([requests = 0, tokens = 0, resetMs = 0]: number[]): Counted {
 /** All leases that are held here, whether or not Redis has kept them. */
 function renew(
   redis: Redis,
-  held: ReadonlyMap<string, string[]>,
+  held: ReadonlyMap<string, Held>,
   now: number,
   lost: (cause: unknown) => void,
 ): void {
   if (redis.status !== 'ready') return
-  const leases = [...held].flatMap(([id, keys]) => keys.map((key) => ({ id, key })))
+  const leases = [...held].flatMap(([id, { keys }]) => keys.map((key) => ({ id, key })))
   for (let from = 0; from < leases.length; from += renewedAtOnce) {
     const some = leases.slice(from, from + renewedAtOnce)
     const keys = some.map(({ key }) => key)

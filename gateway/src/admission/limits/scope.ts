@@ -1,5 +1,5 @@
-// Whose limits a request has to keep: those of its key, team, user and team membership, over all
-// their requests and by model.
+// Whose limits a request has to keep: those of its key, team and user, over all their requests and
+// by model.
 import { matchesWildcard } from '@penstock/shared/config/resolve-group'
 import type { KeyFacts, LimitedScope, RateLimits } from '@penstock/shared/contracts/access'
 

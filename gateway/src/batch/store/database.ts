@@ -122,6 +122,9 @@ export function openBatchDatabase(options: BatchDatabaseOptions): Kysely<BatchDa
     keepAlive: true,
   })
   pool.on('error', (error) => options.onIdleError?.(error))
+  // A connection that breaks between two statements of a transaction belongs to nobody who listens;
+  // the next statement fails all the same.
+  pool.on('connect', (client) => client.on('error', () => {}))
   return new Kysely<BatchDatabase>({ dialect: new PostgresDialect({ pool }) })
 }
 

@@ -53,6 +53,7 @@ test('names are short and printable, durations positive, money not negative', ()
     { rpm_limit: 1.5 },
     { spend: 3 },
     { budget_timezone: 'Europe/Nowhere' },
+    { budget_timezone: '+05:30' },
     { metadata: { text: 'x'.repeat(70_000) } },
   ]
   for (const fields of wrong) {

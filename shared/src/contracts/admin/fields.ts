@@ -24,6 +24,8 @@ export const durationText = z
   .regex(/^[1-9]\d{0,4}(s|m|h|d|w|mo)$/, 'expected a duration like 30s, 15m, 12h, 30d, 2w or 1mo')
 
 const zoneText = z.string().refine((zone) => {
+  // An offset is a zone to JavaScript; Postgres reads `+05:30` as west of Greenwich.
+  if (/^[+-]/.test(zone)) return false
   try {
     new Intl.DateTimeFormat('en', { timeZone: zone })
     return true
