@@ -124,6 +124,10 @@ for (const backend of ['Postgres', 'Redis'] as const) {
         assert.equal(response?.body.object, 'chat.completion')
       }
       assert.ok(fake.counts.maxConcurrent <= slots)
+      await eventually('the metrics', async () => {
+        const { text } = await stack.client.get('/metrics')
+        return /^penstock_batch_lines_done_total\{.*outcome="completed".*\} 100$/m.test(text)
+      })
     })
 
     test('bad lines fail the batch, each with its number, before anything is asked', async () => {

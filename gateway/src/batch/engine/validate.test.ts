@@ -92,6 +92,23 @@ test('an empty file, too many lines and too many faults are said once', async ()
   assert.equal(bad.faults.length, 1_000)
 })
 
+test('a thousand bad lines among fifty thousand are all named', async () => {
+  const isBad = (n: number) => n % 50 === 7
+  const lines = Array.from({ length: 50_000 }, (_, n) => (isBad(n) ? '{"no":' : line(`${n}`)))
+  const found = await validateFile({
+    source: inPieces(Buffer.from(lines.join('\n')), 64 * 1024),
+    endpoint,
+    checkModel: () => {},
+  })
+  assert.ok(found.kind === 'faults')
+  const expected = lines.flatMap((_, n) => (isBad(n) ? [n + 1] : []))
+  assert.equal(expected.length, 1_000)
+  assert.deepEqual(
+    found.faults.map((fault) => fault.line),
+    expected,
+  )
+})
+
 test('a service that is away fails the check, not the file', async () => {
   const options = { source: inPieces(Buffer.from(line('one'))), endpoint }
   const away = () => {
