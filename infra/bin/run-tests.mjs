@@ -83,7 +83,7 @@ function isEndToEnd(file) {
  * load, or hold shares and makespans against a bound, get both cores.
  */
 function sharesCores(file) {
-  return !/(chaos|late-binding|fair-share|slots|strategies)/.test(file)
+  return !/(chaos|late-binding|fair-share|slots|strategies|gateway-|launcher|bench)/.test(file)
 }
 
 /** All test files below a folder, relative to the root. */
