@@ -1,9 +1,9 @@
-// The tables as TypeScript knows them, and a bounded pool that outlives a restart of Postgres.
+// The tables as TypeScript knows them, and how to open them.
 import type { ErrorInfo } from '@penstock/shared/contracts/errors'
 import type { Operation } from '@penstock/shared/contracts/request'
+import { openPostgres, type PostgresOptions } from '@penstock/shared/open-postgres'
 import type { PriceSource, UnitPrices } from '@penstock/shared/pricing/price'
-import { type Generated, Kysely, PostgresDialect } from 'kysely'
-import pg from 'pg'
+import type { Generated, Kysely } from 'kysely'
 import type { AccessTables } from './access-tables.ts'
 
 /** bigint and numeric: pg hands them out as text, because a JavaScript number may not hold them. */
@@ -105,32 +105,9 @@ export interface Database extends AccessTables {
   usage_dead_letter: UsageDeadLetterTable
 }
 
-export interface DatabaseOptions {
-  databaseUrl: string
-  /** Connections at most. */
-  max: number
-  /** How long one statement may run, in milliseconds. */
-  statementTimeoutMs: number
-  /** Called when a connection breaks that nobody was using; the pool replaces it by itself. */
-  onIdleError?(error: Error): void
-}
+export type DatabaseOptions = Omit<PostgresOptions, 'applicationName'>
 
 /** Connects on first use. `db.destroy()` closes it. */
 export function openDatabase(options: DatabaseOptions): Kysely<Database> {
-  const pool = new pg.Pool({
-    connectionString: options.databaseUrl,
-    max: options.max,
-    application_name: 'penstock-billing',
-    connectionTimeoutMillis: 5_000,
-    idleTimeoutMillis: 30_000,
-    statement_timeout: options.statementTimeoutMs,
-    // The server's own limit does not help when the server has become unreachable.
-    query_timeout: options.statementTimeoutMs + 2_000,
-    keepAlive: true,
-  })
-  pool.on('error', (error) => options.onIdleError?.(error))
-  // A connection that breaks between two statements of a transaction belongs to nobody who listens;
-  // the next statement fails all the same.
-  pool.on('connect', (client) => client.on('error', () => {}))
-  return new Kysely<Database>({ dialect: new PostgresDialect({ pool }) })
+  return openPostgres<Database>({ ...options, applicationName: 'penstock-billing' })
 }

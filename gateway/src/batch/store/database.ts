@@ -1,15 +1,9 @@
-// The tables of files and batches as TypeScript knows them, and a bounded pool that outlives a restart
-// of Postgres. A pool of its own: what batches do keeps neither usage nor reservations waiting.
+// The tables of files and batches as TypeScript knows them, and how to open them: by
+// a pool of its own, so that what batches do keeps neither usage nor reservations waiting.
 import type { BatchFault, BatchStatus } from '@penstock/shared/contracts/batches'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import {
-  type ColumnType,
-  type Generated,
-  type JSONColumnType,
-  Kysely,
-  PostgresDialect,
-  type Selectable,
-} from 'kysely'
+import { openPostgres, type PostgresOptions } from '@penstock/shared/open-postgres'
+import type { ColumnType, Generated, JSONColumnType, Kysely, Selectable } from 'kysely'
 import pg from 'pg'
 
 /** pg hands bigint out as text; a count of bytes always fits a number. */
@@ -98,34 +92,11 @@ export interface BatchDatabase {
   batch_result: BatchResultTable
 }
 
-export interface BatchDatabaseOptions {
-  databaseUrl: string
-  /** Connections at most. */
-  max: number
-  /** How long one statement may run, in milliseconds. */
-  statementTimeoutMs: number
-  /** Called when a connection breaks that nobody was using; the pool replaces it by itself. */
-  onIdleError?(error: Error): void
-}
-
 /** Connects on first use. `db.destroy()` closes it. */
-export function openBatchDatabase(options: BatchDatabaseOptions): Kysely<BatchDatabase> {
-  const pool = new pg.Pool({
-    connectionString: options.databaseUrl,
-    max: options.max,
-    application_name: 'penstock-batch',
-    connectionTimeoutMillis: 5_000,
-    idleTimeoutMillis: 30_000,
-    statement_timeout: options.statementTimeoutMs,
-    // The server's own limit does not help when the server has become unreachable.
-    query_timeout: options.statementTimeoutMs + 2_000,
-    keepAlive: true,
-  })
-  pool.on('error', (error) => options.onIdleError?.(error))
-  // A connection that breaks between two statements of a transaction belongs to nobody who listens;
-  // the next statement fails all the same.
-  pool.on('connect', (client) => client.on('error', () => {}))
-  return new Kysely<BatchDatabase>({ dialect: new PostgresDialect({ pool }) })
+export function openBatchDatabase(
+  options: Omit<PostgresOptions, 'applicationName'>,
+): Kysely<BatchDatabase> {
+  return openPostgres<BatchDatabase>({ ...options, applicationName: 'penstock-batch' })
 }
 
 /** SQLSTATE classes that blame the statement or its data: the same would fail again. */
