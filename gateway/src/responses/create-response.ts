@@ -16,12 +16,11 @@ import { isTraceparent } from '@penstock/shared/telemetry/trace'
 import type { Request, RequestHandler, Response } from 'express'
 import type { ResolvedModel } from '../access/model-access.ts'
 import type { Identity } from '../auth.ts'
-import { endUserOf, sessionOf, tagsWith } from '../client-texts.ts'
 import type { Gateway } from '../gateway.ts'
 import { digestOf, idempotencyKeyOf } from '../idempotency/idempotency.ts'
 import { type ReadRequest, useDialect } from '../read-request.ts'
+import { requestFacts } from '../request-facts.ts'
 import { requestRoute } from '../routes/inference.ts'
-import { routingFacts } from '../routing-facts.ts'
 import { chatRequest, type KnownFields, parseRequest } from '../schemas.ts'
 import type { BackgroundJob } from './background-job.ts'
 import { readConversation } from './history.ts'
@@ -128,7 +127,7 @@ async function beginInBackground(
   identity: Identity,
   resolved: ResolvedModel,
 ): Promise<void> {
-  const { config, background, localSessions } = gateway
+  const { background } = gateway
   if (earlier !== null) {
     if (!isDeepStrictEqual(earlier.input, storedResponse.shape.input.parse(input))) {
       const message = 'The Idempotency-Key was used for another request.'
@@ -137,12 +136,7 @@ async function beginInBackground(
     await answer(gateway, asked, earlier.response, owner, res)
     return
   }
-  const facts = routingFacts(req, known, identity, config)
-  const session = sessionOf(known)
-  if (session !== null) {
-    const isGroupLocal = config.penstock.modelGroups[resolved.group]?.data === 'local'
-    facts.local = await localSessions.hold(session, facts.local || isGroupLocal)
-  }
+  const facts = await requestFacts(gateway, { from: req, request: known, identity, resolved })
   const { traceparent } = req.headers
   const job: BackgroundJob = {
     ...asked,
@@ -158,14 +152,8 @@ async function beginInBackground(
       dialectHeaders: {},
       stream: true,
       includeUsage: false,
-      requestedModel: known.model,
-      ...resolved,
-      receivedAt: Date.now(),
-      caller: { ...identity.caller, endUser: endUserOf(known) },
       ...facts,
-      tags: tagsWith(identity.facts?.tags ?? [], known),
-      sessionId: session,
-      storePrompts: identity.facts?.storePrompts ?? config.penstock.storePrompts,
+      receivedAt: Date.now(),
     },
     keyFacts: identity.facts,
     traceparent: typeof traceparent === 'string' && isTraceparent(traceparent) ? traceparent : null,

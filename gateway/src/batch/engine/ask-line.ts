@@ -8,8 +8,7 @@ import { SpanKind, SpanStatusCode, traceparentOf } from '@penstock/shared/teleme
 import type { ResolvedModel } from '../../access/model-access.ts'
 import type { Admitted } from '../../admission/admission.ts'
 import type { Identity } from '../../auth.ts'
-import { endUserOf, sessionOf, tagsWith } from '../../client-texts.ts'
-import { routingFacts } from '../../routing-facts.ts'
+import { type RequestFacts, requestFacts } from '../../request-facts.ts'
 import type { LiveBatch } from './live-batch.ts'
 import type { PreparedLine } from './prepare-line.ts'
 import type { Runner } from './runner.ts'
@@ -39,16 +38,8 @@ export async function askLine(runner: Runner, question: Question): Promise<Answe
   const left = batch.row.expires_at.getTime() - receivedAt
   const timeoutMs = Math.max(1, Math.min(longestMs, left))
   try {
-    const facts = {
-      ...routingFacts(noHeaders, request, identity, runner.config),
-      rank: ranks.batch,
-      maxQueueWaitMs: timeoutMs,
-    }
-    const session = sessionOf(request)
-    if (session !== null) {
-      const isGroupLocal = runner.config.penstock.modelGroups[resolved.group]?.data === 'local'
-      facts.local = await runner.localSessions.hold(session, facts.local || isGroupLocal)
-    }
+    const known = await requestFacts(runner, { from: noHeaders, request, identity, resolved })
+    const facts = { ...known, rank: ranks.batch, maxQueueWaitMs: timeoutMs }
     const admitted = await runner.admission.admit({
       requestId,
       facts: identity.facts,
@@ -70,13 +61,13 @@ interface Prepared {
   requestId: string
   receivedAt: number
   timeoutMs: number
-  facts: ReturnType<typeof routingFacts>
+  facts: RequestFacts
   admitted: Admitted
 }
 
 function dispatch(
   runner: Runner,
-  { batch, prepared, identity, resolved }: Question,
+  { batch, prepared }: Question,
   { requestId, receivedAt, timeoutMs, facts, admitted }: Prepared,
 ): Promise<Answer> {
   const { ended } = batch
@@ -86,7 +77,7 @@ function dispatch(
     admitted.settled({ kind: 'unsent' })
     return Promise.resolve({ kind: 'withdrawn' })
   }
-  const span = runner.tracing.start(`${operation} ${resolved.group}`, {
+  const span = runner.tracing.start(`${operation} ${facts.group}`, {
     kind: SpanKind.CONSUMER,
     parent: traceparent,
     startTime: receivedAt,
@@ -135,17 +126,11 @@ function dispatch(
         dialect,
         stream: false,
         includeUsage: false,
-        requestedModel: request.model,
-        ...resolved,
+        ...facts,
         allowedGroups: admitted.allowedGroups,
         answerLimit: admitted.answerLimit,
         receivedAt,
         timeoutMs,
-        caller: { ...identity.caller, endUser: endUserOf(request) },
-        ...facts,
-        tags: tagsWith(identity.facts?.tags ?? [], request),
-        sessionId: sessionOf(request),
-        storePrompts: identity.facts?.storePrompts ?? runner.config.penstock.storePrompts,
       },
       body,
       sink,
