@@ -78,11 +78,15 @@ export function npmStart(dataDir: string, flags: string[], env: NodeJS.ProcessEn
         (await processes()).find(({ text }) => pattern.test(text)),
       ),
     async gone(limitMs) {
-      await eventually(
-        `the end of all processes of ${dataDir}`,
-        async () => (await processes()).length === 0,
-        limitMs,
-      )
+      let left: InstanceProcess[] = []
+      const isGone = async () => {
+        left = await processes()
+        return left.length === 0
+      }
+      await eventually(`the end of all processes of ${dataDir}`, isGone, limitMs).catch((cause) => {
+        const lines = left.map(({ pid, text }) => `${pid} ${text.slice(0, 200)}`)
+        throw new Error(`${cause instanceof Error ? cause.message : cause}\n${lines.join('\n')}`)
+      })
     },
   }
 }

@@ -22,6 +22,9 @@ export function createLogger(service: string, env: NodeJS.ProcessEnv = process.e
     minLength: 8192,
     periodicFlush: 200,
   })
+  // pino calls it at a fatal line and at the exit, and on a pipe that nobody reads any more
+  // sonic-boom's never returns. Whoever ends the process calls `flushLogs` instead.
+  destination.flushSync = () => {}
   return pino({ level, base: { service }, timestamp: pino.stdTimeFunctions.isoTime }, destination)
 }
 
