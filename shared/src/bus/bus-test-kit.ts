@@ -25,6 +25,7 @@ export function createFakeBus(): FakeBus {
   const subscriptions = new Map<Callback, string>()
   const listeners: (() => void)[] = []
   let connected = true
+  let reconnectedAt: number | null = null
 
   const publish = (subject: string, data: Uint8Array | string) => {
     // What is written while the connection is away is discarded when it comes back.
@@ -53,7 +54,9 @@ export function createFakeBus(): FakeBus {
     get connected() {
       return connected
     },
-    reconnectedAt: null,
+    get reconnectedAt() {
+      return reconnectedAt
+    },
     onReconnect: (listener: () => void) => listeners.push(listener),
     onStoreLost: () => () => {},
   }
@@ -75,6 +78,7 @@ export function createFakeBus(): FakeBus {
     },
     reconnect() {
       connected = true
+      reconnectedAt = Date.now()
       for (const listener of listeners) listener()
     },
     said(subject) {

@@ -1,6 +1,5 @@
 // What to do about a job that was cut off: whoever gets it next (another worker, or a router where no
 // worker is left) asks whether it is still wanted, books what was seen, and may send it back.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { upstreamModelFor } from '../config/resolve-group.ts'
 import { channels, partitionOf, type RequestState } from '../contracts/channels.ts'
 import { type ErrorInfo, PenstockError, toErrorInfo } from '../contracts/errors.ts'
@@ -17,10 +16,7 @@ import { encodeEnvelope } from './envelope-codec.ts'
 import { ask } from './request-reply.ts'
 
 const askStateMs = 2_000
-/**
- * A gateway that comes back from a broken connection has done so by then, in milliseconds. With the
- * last question it stays below the ack wait of the job.
- */
+/** A gateway that comes back from a broken connection has done so this long after us. */
 const askPatienceMs = 3_000
 const askPauseMs = 250
 /** How long a message is offered to a queue that does not answer, in milliseconds. */
@@ -28,20 +24,28 @@ const givePatienceMs = 20_000
 const givePauseMs = 250
 const nothing = new Uint8Array(0)
 
+/** By the global timer, which a test can drive. */
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms))
+
 /**
  * Asks the gateway that waits for the job. Telling it that the attempt broke off is part of the
  * question: a client whose stream had begun gets its error event now.
- * A gateway that does not answer for seconds is gone, and its clients with it.
+ * A gateway that does not answer for seconds is gone, and its clients with it. Seconds without a
+ * connection say nothing of it. Whoever asks keeps the job from being redelivered meanwhile.
  */
-export async function recoverJob(bus: Bus, work: WorkEnvelope): Promise<RequestState> {
+export async function recoverJob(
+  bus: Bus,
+  work: Pick<WorkEnvelope, 'id' | 'gatewayId' | 'deadline'>,
+): Promise<RequestState> {
   const subject = channels.requestState.subject(work.gatewayId)
-  const giveUpAt = Date.now() + askPatienceMs
+  const askedAt = Date.now()
   for (;;) {
     try {
       return await ask(bus, channels.requestState, subject, { requestId: work.id }, askStateMs)
     } catch {
-      // After a restart of NATS it may not have reconnected yet.
-      if (Date.now() >= giveUpAt) return { state: 'gone', tokensSeen: 0 }
+      const silentFor = Date.now() - Math.max(askedAt, bus.reconnectedAt ?? 0)
+      const isSilent = bus.connected && silentFor >= askPatienceMs
+      if (isSilent || Date.now() >= work.deadline) return { state: 'gone', tokensSeen: 0 }
       await sleep(askPauseMs)
     }
   }
