@@ -38,7 +38,9 @@ test('what was logged before the end is written out', async () => {
   assert.match(lines.at(-1) ?? '', /the last line/)
 })
 
-test('a process whose output nobody reads any more can still end', { timeout: 20_000 }, async (t) => {
+test('a process whose output nobody reads any more can still end', {
+  timeout: 20_000,
+}, async (t) => {
   const child = start()
   t.after(() => child.kill('SIGKILL'))
   await once(child, 'message')
