@@ -6,10 +6,11 @@ import type { UsageEvent } from '@penstock/shared/contracts/usage'
 import { type PricedUsage, priceUsage } from '@penstock/shared/pricing/price'
 import { type Kysely, sql } from 'kysely'
 import { z } from 'zod'
+import { arrayText } from './array-text.ts'
 import type { Database } from './database.ts'
 import { retryConflicts } from './money/retry-conflicts.ts'
 import type { Release } from './usage-message.ts'
-import { type UsageRow, usageRow } from './usage-row.ts'
+import { columnsOf, type UsageRow, usageRow } from './usage-row.ts'
 
 export interface RecordedUsage {
   event: UsageEvent
@@ -70,71 +71,28 @@ function prepare(event: UsageEvent): RecordedUsage & { row: UsageRow } {
   }
 }
 
-/** Columns that the ledger and the request log have in common, by name. */
-const shared = sql.raw(`request_id, attempt, amount, price_source, prompt_tokens, completion_tokens,
-  usage_estimated, key_id, user_id, team_id, end_user, tags, model_group, deployment_id, provider,
-  model`)
-
 const inserted = z.object({
   added: z.array(z.tuple([z.string(), z.int()])),
   crossings: z.array(softBudgetReached),
 })
 
 /**
- * One statement, and so one transaction and one round trip, with all rows in one JSON parameter:
- * half the processor time of a row of parameters each, measured on both sides.
- * What is new stands in the ledger and in the log before an account is locked: reservations wait
- * for those locks. No entry is from the future, so that none is counted ahead of a period's begin.
+ * One statement, and so one transaction and one round trip (migrations/2026-06-recording.ts).
  * @returns the keys of the rows that are new, and what settling them brought about
  */
 async function insert(
   db: Kysely<Database>,
-  events: UsageRow[],
+  rows: readonly UsageRow[],
   releases: readonly Release[],
   at: Date | null,
 ): Promise<z.infer<typeof inserted>> {
-  const { rows } = await sql`
-    with moment as (
-      select coalesce(${at}::timestamptz, now()) as at
-    ), parsed as materialized (
-      select json_populate_record(null::request_log, value) as log,
-        value -> 'unit_prices' as unit_prices, value -> 'content' as content
-      from json_array_elements(${JSON.stringify(events)}::json)
-    ), incoming as (
-      select (log).*, unit_prices from parsed
-    ), entered as (
-      insert into ledger (kind, occurred_at, unit_prices, status, ${shared})
-      select 'usage', least(received_at, date_trunc('milliseconds', at)), unit_prices, status,
-        ${shared}
-      from incoming, moment
-      on conflict (request_id, attempt) where kind = 'usage' do nothing
-      returning *
-    ), logged as (
-      insert into request_log
-      select (log).* from parsed
-      where ((log).request_id, (log).attempt) in (select request_id, attempt from entered)
-      returning request_id, attempt
-    ), kept as (
-      insert into request_content
-      select (log).received_at, (log).request_id, (log).attempt, content ->> 'request',
-        content ->> 'reply', (content ->> 'truncated')::boolean
-      from parsed
-      where json_typeof(content) = 'object'
-        and ((log).request_id, (log).attempt) in (select request_id, attempt from entered)
-      returning attempt
-    ), done as (
-      select coalesce(json_agg(json_build_array(request_id, attempt)), '[]') as added,
-        (select count(*) from kept) as contents
-      from logged
-    )
-    select done.added, settle_usage(
-      array(
-        select row(request_id, status, occurred_at, amount, prompt_tokens, completion_tokens,
-          key_id, user_id, team_id, tags, model_group, provider, model)::usage_entry
-        from entered
-      ), ${JSON.stringify(releases)}::jsonb, moment.at) as crossings
-    from done, moment`.execute(db)
-  return inserted.parse(rows[0])
+  const columns = columnsOf(rows).map(
+    (name) => sql`, ${sql.ref(name)} => ${arrayText(rows.map((row) => row[name]))}`,
+  )
+  const result = await sql<{ recorded: unknown }>`
+    select record_usage(releases => ${JSON.stringify(releases)}, at => ${at}
+      ${sql.join(columns, sql``)}) as recorded`.execute(db)
+  return inserted.parse(result.rows[0]?.recorded)
 }
 
 /**

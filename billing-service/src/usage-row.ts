@@ -1,5 +1,4 @@
-// A priced usage event as the row that is written, in JSON. Text from outside is made fit for
-// Postgres here.
+// A priced usage event as the row that is written. Text from outside is made fit for Postgres here.
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
 import type { PricedUsage } from '@penstock/shared/pricing/price'
 import type { RequestLogTable } from './database.ts'
@@ -56,6 +55,11 @@ export function usageRow(event: UsageEvent, priced: PricedUsage) {
     traceparent: cleanOrNull(event.traceparent, maxIdLength),
     content: event.content === null ? null : cleanContent(event.content),
   } satisfies Record<keyof RequestLogTable | 'unit_prices' | 'content', unknown>
+}
+
+/** Every row has all of them; none where there are no rows. */
+export function columnsOf([first]: readonly UsageRow[]): (keyof UsageRow)[] {
+  return first === undefined ? [] : (Object.keys(first) as (keyof UsageRow)[])
 }
 
 /** Bounded where it was made. */

@@ -104,7 +104,7 @@ test('overlapping batches at the same time, in any order, count each event once'
 test('the entry keeps the unit prices that were used', async () => {
   const { db, close } = await databases.create()
   const usage = tokens(1_000, 200, { cachedPromptTokens: 400 })
-  await recordUsage(db, [usageEventOf({ usage, tags: ['a', 'b'] })])
+  await recordUsage(db, [usageEventOf({ usage, tags: ['a', 'b"\\{,}', 'NULL', ''] })])
   const entry = await db.selectFrom('ledger').selectAll().executeTakeFirstOrThrow()
   assert.deepEqual(entry.unit_prices, {
     input: { quantity: 600, price: '0.0000025' },
@@ -113,7 +113,7 @@ test('the entry keeps the unit prices that were used', async () => {
   })
   assert.equal(entry.amount, '4000000000')
   assert.equal(entry.price_source, 'price-table')
-  assert.deepEqual(entry.tags, ['a', 'b'])
+  assert.deepEqual(entry.tags, ['a', 'b"\\{,}', 'NULL', ''])
   await close()
 })
 

@@ -7,6 +7,7 @@ import * as reservations from './2026-04-reservations.ts'
 import * as settlement from './2026-04-settlement.ts'
 import * as spendTotals from './2026-04-spend-totals.ts'
 import * as partitions from './2026-05-partitions.ts'
+import * as recording from './2026-06-recording.ts'
 
 export const migrations: Record<string, Migration> = {
   '2026-01-request-log-and-ledger': requestLogAndLedger,
@@ -16,4 +17,5 @@ export const migrations: Record<string, Migration> = {
   '2026-04-settlement': settlement,
   '2026-04-spend-totals': spendTotals,
   '2026-05-partitions': partitions,
+  '2026-06-recording': recording,
 }
