@@ -64,10 +64,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   // that counts for leases and budget periods, null: now.
   // What is new stands in the ledger and in the log before an account is locked: reservations wait
   // for those locks. No entry is from the future, so that none is counted ahead of a period's begin.
+  // A thousand rows, as come when much has gathered, are kept in memory and not in files.
   // @returns {added: [[request_id, attempt]], crossings: what settle_usage returns}
   await sql`
     create function record_usage(releases jsonb, at timestamptz, ${parameters})
-    returns jsonb language plpgsql ${plans} as $$
+    returns jsonb language plpgsql ${plans} set work_mem = '16MB' as $$
     #variable_conflict use_column
     declare
       moment timestamptz := coalesce(record_usage.at, now());
