@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { costOf, decimalOf, decimalText, dollarText, shiftDown } from './money.ts'
+import { costOf, decimalOf, dollarText, priceText, shiftDown } from './money.ts'
 
 test('a price is the decimal that it is written as', () => {
   const written: [number, string][] = [
@@ -13,7 +13,7 @@ test('a price is the decimal that it is written as', () => {
     [1e-300, `0.${'0'.repeat(299)}1`],
     [0.18000000000000002, '0.18000000000000002'],
   ]
-  for (const [price, text] of written) assert.equal(decimalText(decimalOf(price)), text)
+  for (const [price, text] of written) assert.equal(priceText(decimalOf(price)), text)
 })
 
 test('what is no price is refused', () => {

@@ -3,14 +3,18 @@
 
 /** An exact decimal: digits × 10^exponent. */
 export interface Decimal {
-  digits: bigint
-  exponent: number
+  readonly digits: bigint
+  readonly exponent: number
 }
 
 /** Pico-dollars: 10^12 of them make a US dollar. */
 export type Amount = bigint
 
 const picoExponent = 12
+/** The same few prices come with every answer. */
+const maxKnown = 10_000
+const decimals = new Map<number, Decimal>()
+const texts = new WeakMap<Decimal, string>()
 
 /**
  * The decimal that the number is written as: 2.5e-7 is 25 × 10^-8, not the binary fraction next to
@@ -18,6 +22,15 @@ const picoExponent = 12
  * @throws RangeError for a negative or non-finite number.
  */
 export function decimalOf(price: number): Decimal {
+  const known = decimals.get(price)
+  if (known !== undefined) return known
+  const decimal = readDecimal(price)
+  if (decimals.size >= maxKnown) decimals.clear()
+  decimals.set(price, decimal)
+  return decimal
+}
+
+function readDecimal(price: number): Decimal {
   if (!Number.isFinite(price) || price < 0) throw new RangeError(`not a price: ${price}`)
   const [mantissa = '0', exponent = '0'] = String(price).split('e')
   const [whole = '0', fraction = ''] = mantissa.split('.')
@@ -26,6 +39,7 @@ export function decimalOf(price: number): Decimal {
 
 /** The same decimal divided by 10^places: dollars per million tokens → per token, with 6. */
 export function shiftDown(value: Decimal, places: number): Decimal {
+  if (places === 0) return value
   return { digits: value.digits, exponent: value.exponent - places }
 }
 
@@ -42,8 +56,16 @@ export function costOf(quantity: number, price: Decimal): Amount {
   return (product * 2n + divisor) / (divisor * 2n)
 }
 
-/** Exact and without an exponent: `0.0000025`. */
-export function decimalText(value: Decimal): string {
+/** A price, exact and without an exponent: `0.0000025`. */
+export function priceText(price: Decimal): string {
+  const known = texts.get(price)
+  if (known !== undefined) return known
+  const text = decimalText(price)
+  texts.set(price, text)
+  return text
+}
+
+function decimalText(value: Decimal): string {
   const negative = value.digits < 0n
   const digits = (negative ? -value.digits : value.digits).toString()
   const places = Math.max(0, -value.exponent)

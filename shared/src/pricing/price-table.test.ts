@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { decimalText } from './money.ts'
+import { priceText } from './money.ts'
 import { lookUpPrices, type PriceQuestion } from './price-table.ts'
 
 const noon = Date.UTC(2026, 4, 20, 12)
@@ -8,7 +8,7 @@ const noon = Date.UTC(2026, 4, 20, 12)
 function pricesOf(question: Partial<PriceQuestion> & { provider: string; model: string }) {
   const found = lookUpPrices({ at: noon, promptTokens: 100, ...question })
   if (found === null) return null
-  return Object.fromEntries(Object.entries(found).map(([name, d]) => [name, decimalText(d)]))
+  return Object.fromEntries(Object.entries(found).map(([name, d]) => [name, priceText(d)]))
 }
 
 test('prices are per token, exact', () => {

@@ -1,7 +1,7 @@
 // What one attempt cost: configured prices first, then the vendor's list, else nothing and said so.
 // Pure and exact: the same event always gives the same amount.
 import type { ConfiguredPrices, TokenUsage, UsageEvent } from '../contracts/usage.ts'
-import { type Amount, costOf, type Decimal, decimalOf, decimalText, shiftDown } from './money.ts'
+import { type Amount, costOf, type Decimal, decimalOf, priceText, shiftDown } from './money.ts'
 import { lookUpPrices, type PriceList, type TableComponent } from './price-table.ts'
 
 export type PriceSource = 'configured' | 'price-table' | 'unpriced'
@@ -54,7 +54,7 @@ export function priceUsage(event: PricedCall): PricedUsage {
   const charge = (component: PriceComponent, quantity: number, price: Decimal | undefined) => {
     if (price === undefined || quantity <= 0) return
     amount += costOf(quantity, price)
-    unitPrices[component] = { quantity, price: decimalText(price) }
+    unitPrices[component] = { quantity, price: priceText(price) }
   }
 
   const { audioMs } = event.usage
