@@ -15,6 +15,7 @@ import {
   queuedMeta,
 } from '@penstock/shared/bus/frame-codec'
 import { answer } from '@penstock/shared/bus/request-reply'
+import { ChurnMap } from '@penstock/shared/churn-map'
 import { channels, type RequestState } from '@penstock/shared/contracts/channels'
 import { type ErrorInfo, PenstockError, toErrorInfo } from '@penstock/shared/contracts/errors'
 import { countDeltas } from '@penstock/shared/sse-text'
@@ -68,7 +69,7 @@ export function createDispatcher(
   gatewayId: string,
   log: Logger,
 ): Dispatcher {
-  const pending = new Map<number, Pending>()
+  const pending = new ChurnMap<number, Pending>()
   const numbers = new Map<string, number>()
   const withdraw = createWithdrawals(bus)
   const health = createQueueHealth()

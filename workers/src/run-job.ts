@@ -85,12 +85,13 @@ export async function runJob(
     abort: new AbortController(),
     working: () => msg.working(),
     outcome: null,
+    isReleased: false,
   }
   if (job.mayHaveRun && (await ctx.running.runsSomewhere(work.id))) {
     msg.nak(lookAgainMs)
     return
   }
-  ctx.running.add(running)
+  const ended = ctx.running.add(running)
   try {
     await run(ctx, target, job, running)
   } catch (cause) {
@@ -98,7 +99,7 @@ export async function runJob(
     ctx.log.error({ err: cause, requestId, correlationId }, 'a job broke off, to be redelivered')
     msg.nak(1_000)
   } finally {
-    ctx.running.remove(running)
+    ended()
   }
 }
 

@@ -6,6 +6,7 @@ import type { Bus } from '@penstock/shared/bus/connect'
 import type { ServicesView } from '@penstock/shared/bus/heartbeat'
 import type { LateMessage } from '@penstock/shared/bus/outbox'
 import { ask } from '@penstock/shared/bus/request-reply'
+import { ChurnMap } from '@penstock/shared/churn-map'
 import { channels, type JobOutcome, type SlotReport } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { createRecent } from '@penstock/shared/recent'
@@ -22,15 +23,16 @@ export interface RunningJob {
   working(): void
   /** Set at its end; null: nothing can be said of the deployment. */
   outcome: JobOutcome | null
+  /** Its slot was reported as free. */
+  isReleased: boolean
 }
 
 export interface RunningJobs {
   readonly size: number
-  add(job: RunningJob): void
+  /** @returns to be called at its end; releases it where that was not done */
+  add(job: RunningJob): () => void
   /** Reports the outcome and gives the slot back at once, though the job is not at its end yet. */
   release(job: RunningJob): void
-  /** At its end; releases it where that was not done. */
-  remove(job: RunningJob): void
   cancel(requestId: string): void
   /** True once for a request that was cancelled before its job came here. */
   wasCancelled(requestId: string): boolean
@@ -60,9 +62,9 @@ export function createRunningJobs(
   workerId: string,
   log: Logger,
 ): RunningJobs {
-  const jobs = new Set<RunningJob>()
-  const byRequest = new Map<string, RunningJob>()
-  const reported = new WeakSet<RunningJob>()
+  const jobs = new ChurnMap<number, RunningJob>()
+  const byRequest = new ChurnMap<string, RunningJob>()
+  let counter = 0
   const cancelled = createRecent<true>(maxCancelled)
   const idleWaiters: (() => void)[] = []
   let released: SlotReport['released'] = []
@@ -81,11 +83,12 @@ export function createRunningJobs(
     return { subject: channels.slots.subject(), data }
   }
   const working = setInterval(() => {
-    for (const job of jobs) job.working()
+    for (const job of jobs.values()) job.working()
   }, workingMs)
   const reporting = setInterval(() => {
-    broadcast(bus, channels.slots, say([...jobs].filter((job) => !reported.has(job))))
-    for (const job of jobs) if (services.isLost('gateway', job.gatewayId)) abandon(job)
+    const running = [...jobs.values()]
+    broadcast(bus, channels.slots, say(running.filter(({ isReleased }) => !isReleased)))
+    for (const job of running) if (services.isLost('gateway', job.gatewayId)) abandon(job)
   }, reportMs)
   const abandon = ({ abort }: RunningJob) =>
     abort.abort(new PenstockError('client_closed_request', 'The client left.'))
@@ -98,8 +101,8 @@ export function createRunningJobs(
   })
 
   const release = (job: RunningJob) => {
-    if (reported.has(job)) return
-    reported.add(job)
+    if (job.isReleased) return
+    job.isReleased = true
     const { deploymentId, requestId, hop, outcome } = job
     released.push({ deploymentId, requestId, hop, outcome })
     // What is lost with it the next report of what runs makes up for.
@@ -115,14 +118,15 @@ export function createRunningJobs(
       bus.outbox.flush()
     },
     add(job) {
-      jobs.add(job)
+      const number = counter++
+      jobs.set(number, job)
       byRequest.set(job.requestId, job)
-    },
-    remove(job) {
-      if (!jobs.delete(job)) return
-      if (byRequest.get(job.requestId) === job) byRequest.delete(job.requestId)
-      release(job)
-      if (jobs.size === 0) for (const resolve of idleWaiters.splice(0)) resolve()
+      return () => {
+        jobs.delete(number)
+        if (byRequest.get(job.requestId) === job) byRequest.delete(job.requestId)
+        release(job)
+        if (jobs.size === 0) for (const resolve of idleWaiters.splice(0)) resolve()
+      }
     },
     cancel(requestId) {
       const job = byRequest.get(requestId)
@@ -153,7 +157,7 @@ export function createRunningJobs(
       }
     },
     abortAll(reason) {
-      for (const job of jobs) job.abort.abort(reason)
+      for (const job of jobs.values()) job.abort.abort(reason)
     },
     idle() {
       if (jobs.size === 0) return Promise.resolve()

@@ -2,6 +2,7 @@
 // client library's `publish` does with one subscription and one timer for all messages instead of
 // a timer and a promise chain each: this runs three times per request.
 import { headers, type NatsConnection, nuid } from '@nats-io/transport-node'
+import { ChurnMap } from '../churn-map.ts'
 import { PenstockError } from '../contracts/errors.ts'
 import type { Outbox } from './outbox.ts'
 
@@ -35,7 +36,7 @@ const streamFull = new Set([10_047, 10_077])
 
 export function createAckPublisher(nc: NatsConnection, outbox: Outbox): AckPublisher {
   const prefix = `_INBOX.${nuid.next()}`
-  const pending = new Map<string, Pending>()
+  const pending = new ChurnMap<string, Pending>()
   let counter = 0
 
   const sub = nc.subscribe(`${prefix}.*`, {
@@ -58,9 +59,10 @@ export function createAckPublisher(nc: NatsConnection, outbox: Outbox): AckPubli
 
   const sweep = setInterval(() => {
     const now = Date.now()
-    // A Map keeps insertion order and every entry waits equally long: stop at the first young one.
-    for (const [token, waiting] of pending) {
-      if (waiting.expires > now) break
+    // The oldest come first and every entry waits equally long: stop at the first young one.
+    for (const token of pending.keys()) {
+      const waiting = pending.get(token)
+      if (waiting === undefined || waiting.expires > now) break
       pending.delete(token)
       waiting.reject(unavailable('The message queue did not confirm the message in time.'))
     }
