@@ -4,6 +4,8 @@ import pino, { type Logger } from 'pino'
 
 export type { Logger }
 
+/** Some 150 lines. */
+const blockBytes = 64 * 1024
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /**
@@ -19,7 +21,8 @@ export function createLogger(service: string, env: NodeJS.ProcessEnv = process.e
   const destination = pino.destination({
     dest: 1,
     sync: false,
-    minLength: 8192,
+    minLength: blockBytes,
+    maxWrite: 2 * blockBytes,
     periodicFlush: 200,
   })
   // pino calls it at a fatal line and at the exit, and on a pipe that nobody reads any more
