@@ -4,8 +4,6 @@ import pino, { type Logger } from 'pino'
 
 export type { Logger }
 
-/** Some 150 lines. */
-const blockBytes = 64 * 1024
 const levels = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']
 
 /**
@@ -21,8 +19,7 @@ export function createLogger(service: string, env: NodeJS.ProcessEnv = process.e
   const destination = pino.destination({
     dest: 1,
     sync: false,
-    minLength: blockBytes,
-    maxWrite: 2 * blockBytes,
+    minLength: 8192,
     periodicFlush: 200,
   })
   // pino calls it at a fatal line and at the exit, and on a pipe that nobody reads any more
