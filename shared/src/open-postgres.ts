@@ -12,10 +12,18 @@ export interface PostgresOptions {
   statementTimeoutMs: number
   /** Called when a connection breaks that nobody was using; the pool replaces it by itself. */
   onIdleError?(error: Error): void
+  /** What each connection begins with. */
+  onConnect?(client: pg.ClientBase): Promise<void>
 }
 
 /** Connects on first use. `db.destroy()` closes it. */
 export function openPostgres<Tables>(options: PostgresOptions): Kysely<Tables> {
+  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool: openPool(options) }) })
+}
+
+/** The same for whoever speaks to the driver itself. */
+export function openPool(options: PostgresOptions): pg.Pool {
+  const { onConnect } = options
   const pool = new pg.Pool({
     connectionString: options.databaseUrl,
     max: options.max,
@@ -26,10 +34,12 @@ export function openPostgres<Tables>(options: PostgresOptions): Kysely<Tables> {
     // The server's own limit does not help when the server has become unreachable.
     query_timeout: options.statementTimeoutMs + 2_000,
     keepAlive: true,
+    keepAliveInitialDelayMillis: 10_000,
+    ...(onConnect === undefined ? {} : { onConnect }),
   })
   pool.on('error', (error) => options.onIdleError?.(error))
   // A connection that breaks between two statements of a transaction belongs to nobody who listens;
   // the next statement fails all the same.
   pool.on('connect', (client) => client.on('error', () => {}))
-  return new Kysely<Tables>({ dialect: new PostgresDialect({ pool }) })
+  return pool
 }

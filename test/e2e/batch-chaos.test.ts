@@ -15,6 +15,7 @@ const slots = 32
 /** Calls that come to their end between two kills. */
 const between = 900
 const limitMs = 90_000
+const connectionsCut = 4
 
 for (const backend of ['Postgres', 'Redis'] as const) {
   describe(`chaos on ${backend}`, () => {
@@ -56,6 +57,29 @@ for (const backend of ['Postgres', 'Redis'] as const) {
       await progress()
     }
 
+    /**
+     * Ends the connections of BullMQ as they are made, those that bring its tables up to date above all.
+     * Nobody would start again what ends by it.
+     */
+    async function cutOffJobs(): Promise<void> {
+      let ended = 0
+      await eventually('connections to cut off', async () => {
+        const { rows } = await sql<{ ended: number }>`
+          select count(pg_terminate_backend(pid))::integer as ended
+          from pg_stat_activity where application_name = 'penstock-batch-jobs'`.execute(servers.db)
+        ended += rows[0]?.ended ?? 0
+        return ended >= connectionsCut
+      })
+    }
+
+    /** A gateway has a queue of its own once somebody looks at the board. */
+    async function board(): Promise<void> {
+      await eventually('the queue board', async () => {
+        const { status } = await penstock.client.get('/admin/queues/api/queues')
+        return status === 200
+      })
+    }
+
     test('workers, router, gateway, runner and servers are killed: no line is lost or doubled', async () => {
       const [first, second, router, runner] = await Promise.all([
         penstock.start('worker'),
@@ -77,10 +101,20 @@ for (const backend of ['Postgres', 'Redis'] as const) {
       // From here on another gateway is asked.
       await penstock.kill(gateway, 'SIGKILL')
       const batches = createBatches(penstock.url, masterKey)
-      await replace(runner)
-      await servers.postgres.kill()
-      await servers.postgres.start()
+      await penstock.kill(runner, 'SIGKILL')
+      await Promise.all([
+        penstock.start('batch'),
+        ...(servers.redis === null ? [cutOffJobs(), board()] : []),
+      ])
       await progress()
+      // From here on a runner or gateway that ends is missed: nobody starts it again.
+      const ends =
+        servers.redis === null ? (['kill', 'stop', 'stop'] as const) : (['kill'] as const)
+      for (const end of ends) {
+        await servers.postgres[end]()
+        await servers.postgres.start()
+        await progress()
+      }
       if (servers.redis !== null) {
         await servers.redis.kill()
         await servers.redis.start()

@@ -4,6 +4,8 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { after, before, beforeEach, describe, test } from 'node:test'
 import { limitFor } from '@penstock/gateway/batch/engine/in-flight'
+import { openQueue } from '@penstock/gateway/batch/engine/jobs'
+import { startBatchRunner } from '@penstock/gateway/batch/engine/start-batch-runner'
 import { openDiskStorage } from '@penstock/gateway/batch/storage/disk-storage'
 import { type Storage, storageFault } from '@penstock/gateway/batch/storage/storage'
 import { toFile } from 'openai'
@@ -13,8 +15,8 @@ import { eventually } from '../harness/eventually.ts'
 import { createKeys } from '../harness/keys.ts'
 import { type OtlpCollector, startOtlpCollector } from '../harness/otlp-collector.ts'
 import { untilWaiting } from '../harness/queue-report.ts'
-import { type Servers, startServers } from '../harness/servers.ts'
-import { type Stack, startStack } from '../harness/stack.ts'
+import { type Servers, silent, startServers } from '../harness/servers.ts'
+import { type Stack, startStack, testSecret } from '../harness/stack.ts'
 import { type Batches, batchModel, chatLine, chatLines, createBatches } from './batch-setup.ts'
 
 const masterKey = 'sk-of-the-batch-tests'
@@ -196,6 +198,76 @@ for (const backend of ['Postgres', 'Redis'] as const) {
       )
     })
 
+    test('dead lines that are put back while their slice still runs are run again', async () => {
+      const gate = Promise.withResolvers<void>()
+      let isBroken = true
+      fake.setBehaviour(({ body }) => {
+        if (!JSON.stringify(body.messages).includes('dead')) return { gate: gate.promise }
+        return isBroken ? { fault: failure(500, { message: 'out of order' }) } : {}
+      })
+      const id = await batches.submit([chatLine('slow'), chatLine('dead')])
+      await batches.until(id, 'the dead one', ({ request_counts: { failed } }) => failed === 1)
+      isBroken = false
+      await batches.tell(id, 'retry')
+      gate.resolve()
+      const batch = await batches.ended(id)
+      assert.deepEqual(batch.request_counts, { total: 2, completed: 2, failed: 0 })
+      assert.equal((await batches.results(id)).output.length, 2)
+    })
+
+    test('a line that holds no text fails the batch, whatever is quoted of it', async () => {
+      const half = chatLine('half', { model: '\ud83d' })
+      const id = await batches.submit([`zero \0 byte`, half])
+      const batch = await batches.ended(id)
+      assert.equal(batch.status, 'failed')
+      assert.deepEqual(
+        batch.errors?.data.map(({ code }) => code),
+        ['invalid_json_line', 'model_not_found'],
+      )
+    })
+
+    test('while its last slice takes its time, no jobs are made that have nothing to do', async () => {
+      const gate = Promise.withResolvers<void>()
+      fake.setBehaviour(({ body }) =>
+        JSON.stringify(body.messages).includes('line-3"') ? { gate: gate.promise } : {},
+      )
+      const count = 320
+      const id = await batches.submit(chatLines(count))
+      await batches.until(id, 'all but one', ({ request_counts: { completed } }) => {
+        return completed === count - 1
+      })
+      // Another batch has come and gone meanwhile.
+      await batches.ended(await batches.submit(chatLines(1)))
+      const place = { databaseUrl: servers.databaseUrl, redisUrl: servers.redis?.url ?? null }
+      const { queue, close } = await openQueue({ ...place, telemetry: null }, () => {})
+      const jobs = await queue.getJobs(['active', 'waiting', 'delayed'])
+      await close()
+      gate.resolve()
+      const own = jobs.map((job) => job.data).filter(({ batchId }) => batchId === id)
+      assert.deepEqual(
+        own.map(({ kind, slice }) => [kind, slice]),
+        [['slice', 0]],
+      )
+      await batches.ended(id)
+    })
+
+    test('many batches that wait for one slot do not keep another model’s from running', async () => {
+      const gate = Promise.withResolvers<void>()
+      fake.setBehaviour(({ body }) => (body.user === 'stuck' ? { gate: gate.promise } : {}))
+      const lines = chatLines(97, { model: 'narrow', user: 'stuck' })
+      const stuck: string[] = []
+      for (let made = 0; made < 34; made++) stuck.push(await batches.submit(lines))
+      await eventually('all in progress', async () => {
+        const { data } = await batches.openai.batches.list({ limit: 34 })
+        return data.every(({ status }) => status === 'in_progress')
+      })
+      const other = await batches.ended(await batches.submit(chatLines(10)))
+      assert.equal(other.request_counts.completed, 10)
+      for (const id of stuck) await batches.openai.batches.cancel(id)
+      gate.resolve()
+      for (const id of stuck) await batches.ended(id)
+    })
+
     test('pause lets what runs end and starts nothing more; resume goes on', async () => {
       const gate = Promise.withResolvers<void>()
       fake.setBehaviour({ gate: gate.promise })
@@ -355,6 +427,62 @@ for (const backend of ['Postgres', 'Redis'] as const) {
       const names = new Set(own.map(({ name }) => name))
       assert.ok(names.has(`chat ${batchModel}`), [...names].join())
       assert.ok(names.has('process penstock-batch'), [...names].join())
+    })
+
+    // The last one: it stops the runner that the others have.
+    test('lines start inside a window alone, and go on when it opens again', async () => {
+      const hourMs = 3_600_000
+      let ahead = 0
+      await stack.stop('batch')
+      const runner = await startBatchRunner({
+        config: stack.config,
+        natsUrl: servers.natsUrl,
+        databaseUrl: servers.databaseUrl,
+        redisUrl: servers.redis?.url ?? null,
+        storage: await storageOn(disk, servers.directory),
+        secret: testSecret,
+        log: silent,
+        now: () => Date.now() + ahead,
+      })
+      /** It looks at what changed at once; another batch comes and goes by then. */
+      const seen = async (id: string) => {
+        await batches.tell(id, 'resume')
+        await batches.ended(await batches.submit(chatLines(1, { model: 'narrow' })))
+      }
+      const gate = Promise.withResolvers<void>()
+      fake.setBehaviour(({ body }) => (body.user === 'night' ? { gate: gate.promise } : {}))
+      const started = () => fake.calls.filter(({ body }) => body.user === 'night').length
+      // Opens in two hours, for one.
+      const clock = (at: number) => new Date(at).toISOString().slice(11, 16)
+      const opens = Date.now() + 2 * hourMs
+      const window = `${clock(opens)}-${clock(opens + hourMs)} UTC`
+      const plan = { window, completion_window: '3d' }
+      try {
+        const id = await batches.submit(chatLines(200, { user: 'night' }), plan)
+        await batches.until(id, 'its validation', ({ status }) => status === 'in_progress')
+        await seen(id)
+        assert.equal(started(), 0)
+        ahead = 2.5 * hourMs
+        await fake.until(({ concurrent }) => concurrent === slots)
+        ahead = 3.5 * hourMs
+        // What was sent ahead of the slots may still run.
+        await seen(id)
+        gate.resolve()
+        await fake.until(({ concurrent }) => concurrent === 0)
+        await seen(id)
+        const begun = started()
+        assert.ok(begun >= slots && begun <= limitFor(slots), `${begun} lines`)
+        await seen(id)
+        assert.equal(started(), begun)
+        assert.equal((await batches.read(id)).status, 'in_progress')
+        ahead = 26.5 * hourMs
+        const batch = await batches.ended(id)
+        assert.deepEqual(batch.request_counts, { total: 200, completed: 200, failed: 0 })
+        assert.equal(started(), 200)
+      } finally {
+        gate.resolve()
+        await runner.close()
+      }
     })
   })
 }

@@ -1,13 +1,19 @@
 // Batches as the API shows them, without anybody who runs them: made, listed, paused, cancelled, and what
 // is refused; the operator's board; and files and batches without their database.
 import assert from 'node:assert/strict'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
+import { finalizeBatch } from '@penstock/gateway/batch/engine/finalize'
+import { openDiskStorage } from '@penstock/gateway/batch/storage/disk-storage'
+import { openBatchDatabase } from '@penstock/gateway/batch/store/database'
 import { startGateway } from '@penstock/gateway/start-gateway'
 import { sql } from 'kysely'
 import OpenAI, { toFile } from 'openai'
 import { fetch } from 'undici'
 import { errorOf } from '../harness/answers.ts'
 import { createClient } from '../harness/client.ts'
+import { eventually } from '../harness/eventually.ts'
+import { createKeys } from '../harness/keys.ts'
 import { type Servers, silent, startServers } from '../harness/servers.ts'
 import { type Stack, startStack, testSecret } from '../harness/stack.ts'
 
@@ -103,6 +109,16 @@ describe('a batch', () => {
     const third = { line: 3, custom_id: 'line-3' }
     assert.partialDeepStrictEqual(await listed('?after=2'), { data: [third], has_more: false })
 
+    // Lines are read from the input: without it they would be in neither file.
+    const state = (to: string) =>
+      sql`update batch_file set state = ${to} where file_id = ${asked.input_file_id}`.execute(
+        servers.db,
+      )
+    await state('removing')
+    assert.equal((await post(`/${id}/retry`)).status, 409)
+    assert.partialDeepStrictEqual(await listed('?limit=1'), { data: [second] })
+    await state('ready')
+
     const { status, json } = await post(`/${id}/retry`)
     assert.equal(status, 200)
     const request_counts = { total: 6, completed: 3, failed: 1 }
@@ -123,6 +139,72 @@ describe('a batch', () => {
     await sql`delete from batch`.execute(servers.db)
   })
 
+  test('does not end while lines of it are put back', async () => {
+    const asked = { input_file_id: await upload(), endpoint, completion_window }
+    const { id } = await openai.batches.create(asked)
+    await sql`insert into batch_slice
+      (batch_id, slice, first_line, lines, byte_offset, byte_length, done)
+      values (${id}, 0, 1, 2, 0, 30, true)`.execute(servers.db)
+    await sql`insert into batch_result (batch_id, line_number, ok, dead, attempts, line)
+      values (${id}, 1, true, false, 1, '{}'), (${id}, 2, false, true, 5, '{}')`.execute(servers.db)
+    await sql`update batch set status = 'in_progress', total = 2, completed = 1, failed = 1
+      where batch_id = ${id}`.execute(servers.db)
+    const blocked = (count: number) =>
+      eventually(`${count} blocked`, async () => {
+        const { rows } = await sql`select pid from pg_stat_activity
+          where wait_event_type = 'Lock'`.execute(servers.db)
+        return rows.length === count
+      })
+    const { databaseUrl, directory } = servers
+    const db = openBatchDatabase({ databaseUrl, max: 2, statementTimeoutMs: 20_000 })
+    const storage = await openDiskStorage(join(directory, 'files'))
+    const held = Promise.withResolvers<void>()
+    const holding = servers.db.transaction().execute(async (trx) => {
+      await sql`select from batch_slice for update`.execute(trx)
+      await held.promise
+    })
+    // The batch is locked and its dead line is gone, which nobody else sees yet.
+    const retrying = post(`/${id}/retry`)
+    await blocked(1)
+    const ending = finalizeBatch({ db, storage, log: silent }, id)
+    await blocked(2)
+    held.resolve()
+    const [retried] = await Promise.all([retrying, ending, holding])
+    assert.partialDeepStrictEqual(retried.json, { status: 'in_progress', redriven: 1 })
+    const batch = await openai.batches.retrieve(id)
+    assert.equal(batch.status, 'in_progress')
+    assert.equal(batch.output_file_id, null)
+    await db.destroy()
+    await sql`delete from batch`.execute(servers.db)
+  })
+
+  test('that was redriven is not ended by who began to end it before', async () => {
+    const asked = { input_file_id: await upload(), endpoint, completion_window }
+    const { id } = await openai.batches.create(asked)
+    await sql`insert into batch_result (batch_id, line_number, ok, dead, attempts, line)
+      values (${id}, 1, false, true, 5, '{}')`.execute(servers.db)
+    await sql`update batch set status = 'finalizing', finalizing_at = now(), total = 1, failed = 1
+      where batch_id = ${id}`.execute(servers.db)
+    const { databaseUrl, directory } = servers
+    const db = openBatchDatabase({ databaseUrl, max: 2, statementTimeoutMs: 20_000 })
+    const disk = await openDiskStorage(join(directory, 'files'))
+    const storage: typeof disk = {
+      ...disk,
+      async put(...args) {
+        // Others were quicker, and are about to end it a second time.
+        await sql`update batch set finalizing_at = now() + interval '1 s'`.execute(servers.db)
+        return disk.put(...args)
+      },
+    }
+    await finalizeBatch({ db, storage, log: silent }, id)
+    const { status, error_file_id } = await openai.batches.retrieve(id)
+    assert.deepEqual([status, error_file_id], ['finalizing', null])
+    await finalizeBatch({ db, storage: disk, log: silent }, id)
+    assert.equal((await openai.batches.retrieve(id)).status, 'completed')
+    await db.destroy()
+    await sql`delete from batch`.execute(servers.db)
+  })
+
   test('that makes no sense is refused, naming the field', async () => {
     const id = await upload()
     const other = await upload('user_data')
@@ -135,6 +217,8 @@ describe('a batch', () => {
       ['endpoint', { ...good, endpoint: '/v1/files' }],
       ['completion_window', { ...good, completion_window: 'soon' }],
       ['metadata', { ...good, metadata }],
+      ['metadata', { ...good, metadata: { night: 'zero \0 byte' } }],
+      ['metadata', { ...good, metadata: { night: 'half \ud800' } }],
       ['window', { ...good, window: '22:00-06:00 Europe/Nowhere' }],
       ['window', { ...good, window: '25:00-06:00' }],
       ['not_before', { ...good, not_before: Math.floor(Date.now() / 1_000) + 90_000 }],
@@ -147,6 +231,48 @@ describe('a batch', () => {
       assert.equal(errorOf(answer).param, field, answer.text)
     }
   })
+})
+
+describe('batches that have not ended', () => {
+  const asked = { endpoint: '/v1/chat/completions', completion_window: '24h' } as const
+  const crowd = (keyId: string, count: number) =>
+    sql`
+    insert into batch (batch_id, key_id, status, endpoint, input_file_id, completion_window,
+      correlation_id, expires_at)
+    select 'batch_' || ${keyId}::text || n, ${keyId}, 'validating', ${asked.endpoint}, 'file-none',
+      '24h', '', now() + interval '1 day' from generate_series(1, ${count}) n`.execute(servers.db)
+
+  test('are bounded: those of one key, and all together', async () => {
+    const keys = await createKeys(stack.client, [stack.url])
+    const [one, other] = [await keys.make({}), await keys.make({})]
+    const create = async (apiKey: string) => {
+      const client = new OpenAI({ apiKey, baseURL: `${stack.url}/v1`, maxRetries: 0 })
+      const file = await toFile(Buffer.from('{}\n'), 'lines.jsonl')
+      const { id } = await client.files.create({ file, purpose: 'batch' })
+      return client.batches.create({ ...asked, input_file_id: id })
+    }
+    await crowd(one.id, 1_000)
+    await assert.rejects(create(one.key), OpenAI.RateLimitError)
+    await create(other.key)
+    await crowd('others', 9_000)
+    await assert.rejects(create(other.key), OpenAI.RateLimitError)
+    await sql`delete from batch`.execute(servers.db)
+    await create(one.key)
+    await sql`delete from batch`.execute(servers.db)
+    await keys.close()
+  })
+})
+
+test('an id with a zero byte is refused', async () => {
+  for (const path of [
+    '/files/%00',
+    '/batches/%00',
+    '/batches?after=%00',
+    '/messages/batches/%00',
+  ]) {
+    const { status, text } = await stack.client.get(`/v1${path}`)
+    assert.ok(status === 400 || status === 404, `${path}: ${text}`)
+  }
 })
 
 test('the queue board is for the master key, which a browser sends as a password', async () => {

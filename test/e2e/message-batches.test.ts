@@ -127,6 +127,13 @@ test('a cancelled batch has a result for each of its requests', async () => {
   assert.equal(having('succeeded'), counts.succeeded)
   assert.ok(counts.canceled >= 19)
   assert.equal(counts.canceled + counts.succeeded + counts.errored, requests.length)
+  // Its files are its owner's to delete; the batch and the list it is in stay.
+  const { error_file_id } = (await stack.client.get(`/v1/batches/${made.id.slice(3)}`)).json as {
+    error_file_id: string
+  }
+  await stack.client.get(`/v1/files/${error_file_id}`, { method: 'DELETE' })
+  const listed = await batches.list({ limit: 1 })
+  assert.deepEqual(listed.data[0]?.request_counts, counts)
 })
 
 test('pages lead from the newest batch to the oldest, and back', async () => {

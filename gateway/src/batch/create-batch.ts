@@ -4,8 +4,9 @@ import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import type { Insertable } from 'kysely'
 import type { Asker, BatchAccess } from './routes/batch-route.ts'
-import { insertBatch, newBatchId } from './store/batches.ts'
+import { countLive, insertBatch, newBatchId } from './store/batches.ts'
 import { askDatabase, type BatchRow, type BatchTable } from './store/database.ts'
+import { maxLiveBatches } from './store/files.ts'
 
 export type NewBatch = Pick<
   Insertable<BatchTable>,
@@ -23,6 +24,9 @@ export type NewBatch = Pick<
   | 'total'
 >
 
+/** Of one key, which is not to use up what there is for all. */
+const maxOfKey = 1_000
+const fullRetryMs = 60_000
 const unitMs = { m: 60_000, h: 3_600_000, d: 86_400_000 } as const
 
 /** Of `24h`, in milliseconds; minutes and days alike. */
@@ -31,7 +35,7 @@ export function windowMs(completionWindow: string): number {
   return Number(count) * unitMs[unit as keyof typeof unitMs]
 }
 
-/** @throws PenstockError `invalid_request` naming the field; `service_unavailable` */
+/** @throws PenstockError `invalid_request` naming the field; `queue_full`; `service_unavailable` */
 export async function createBatch(
   { db, queue }: BatchAccess,
   { owner, keyHash }: Asker,
@@ -43,6 +47,11 @@ export async function createBatch(
   if (batch.not_before != null && !(new Date(batch.not_before) < expiresAt)) {
     const message = 'Invalid request: not_before: it lies beyond the completion_window.'
     throw new PenstockError('invalid_request', message, { param: 'not_before' })
+  }
+  const live = await askDatabase(countLive(db, keyHash === null ? null : owner.keyId))
+  if (live.all >= maxLiveBatches || live.own >= maxOfKey) {
+    const message = 'Too many batches have not ended yet: create this one when some have.'
+    throw new PenstockError('queue_full', message, { retryAfterMs: fullRetryMs })
   }
   const values = {
     ...batch,

@@ -71,7 +71,7 @@ export async function createMessageBatch(
       access,
       asker,
       {
-        dialect: 'anthropic',
+        dialect: 'messages',
         endpoint: messagesEndpoint,
         input_file_id: fileId,
         completion_window: '24h',
@@ -89,9 +89,9 @@ export async function createMessageBatch(
     log.info({ correlationId: trace.correlationId, batchId: row.batch_id }, 'batch created')
     return row
   } catch (error) {
-    // Where this fails too, the sweeper has it; one that was complete was this batch's alone.
-    await markRemoved(db, fileId, null).catch(() => {})
-    await discard(access, fileId).catch(() => {})
+    // Where this fails too, the sweeper has it. The batch may have been made though nobody heard of it.
+    const left = await markRemoved(db, fileId, null).catch(() => 'used')
+    if (left !== 'used') await discard(access, fileId).catch(() => {})
     throw error
   }
 }

@@ -1,8 +1,6 @@
 // A batch as Anthropic's clients see it: its own names for the states, moments in RFC 3339, and counts
 // that leave `processing` only when all is over.
 import type { Request } from 'express'
-import { countUnasked } from './message-lines.ts'
-import type { BatchAccess } from './routes/batch-route.ts'
 import type { BatchRow } from './store/database.ts'
 
 const idPrefix = 'msg'
@@ -20,8 +18,7 @@ export function hasEnded({ status }: BatchRow): boolean {
   return ['completed', 'failed', 'expired', 'cancelled'].includes(status)
 }
 
-/** Reads the error file of a batch that was cut short, to tell what failed from what was never asked. */
-export async function messageBatchObject(access: BatchAccess, row: BatchRow, req: Request) {
+export function messageBatchObject(row: BatchRow, req: Request) {
   const ended = hasEnded(row)
   const endedAt = row.completed_at ?? row.failed_at ?? row.expired_at ?? row.cancelled_at
   const id = messageBatchId(row)
@@ -29,7 +26,7 @@ export async function messageBatchObject(access: BatchAccess, row: BatchRow, req
     id,
     type: 'message_batch' as const,
     processing_status: ended ? 'ended' : row.status === 'cancelling' ? 'canceling' : 'in_progress',
-    request_counts: await countsOf(access, row),
+    request_counts: countsOf(row),
     ended_at: ended ? rfc3339(endedAt) : null,
     created_at: rfc3339(row.created_at),
     expires_at: rfc3339(row.expires_at),
@@ -41,11 +38,10 @@ export async function messageBatchObject(access: BatchAccess, row: BatchRow, req
 
 const none = { processing: 0, succeeded: 0, errored: 0, canceled: 0, expired: 0 }
 
-async function countsOf(access: BatchAccess, row: BatchRow): Promise<typeof none> {
-  const { status, total, completed: succeeded, failed } = row
+function countsOf(row: BatchRow): typeof none {
+  const { status, total, completed: succeeded, failed, unasked } = row
   if (!hasEnded(row)) return { ...none, processing: total }
   if (status === 'failed') return { ...none, errored: total }
-  const unasked = status === 'completed' ? 0 : await unaskedIn(access, row)
   const errored = failed - unasked
   return {
     ...none,
@@ -53,10 +49,6 @@ async function countsOf(access: BatchAccess, row: BatchRow): Promise<typeof none
     errored,
     [status === 'expired' ? 'expired' : 'canceled']: total - succeeded - errored,
   }
-}
-
-async function unaskedIn({ storage }: BatchAccess, { error_file_id: id }: BatchRow) {
-  return id === null ? 0 : countUnasked(await storage.read(id))
 }
 
 function rfc3339(moment: Date | null): string | null {

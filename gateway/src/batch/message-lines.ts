@@ -70,16 +70,6 @@ export async function* refusedLines(
   }
 }
 
-/** How many lines of an error file were never asked. */
-export async function countUnasked(file: AsyncIterable<Uint8Array>): Promise<number> {
-  let unasked = 0
-  for await (const line of textsOf(file)) {
-    const { type } = resultOf(line).result
-    if (type === 'canceled' || type === 'expired') unasked += 1
-  }
-  return unasked
-}
-
 async function* textsOf(file: AsyncIterable<Uint8Array>): AsyncGenerator<string, void> {
   for await (const { bytes } of readLines(file)) {
     if (bytes === null) throw new PenstockError('internal_error', 'A result is too long to read.')

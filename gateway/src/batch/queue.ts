@@ -9,8 +9,8 @@ export interface BatchQueue {
   created(batchId: string, traceparent: string | null): Promise<void>
   /** It was paused, resumed or cancelled, or lines of it were put back: look at it anew. */
   changed(batchId: string): Promise<void>
-  /** For the queue board. */
-  readonly board: Queue
+  /** For the queue board. @throws PenstockError `service_unavailable` */
+  board(): Promise<Queue>
   close(): Promise<void>
 }
 

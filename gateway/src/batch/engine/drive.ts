@@ -4,7 +4,7 @@
 import type { Logger } from '@penstock/shared/telemetry/log'
 import type { Kysely } from 'kysely'
 import { askDatabase, type BatchDatabase, type BatchRow } from '../store/database.ts'
-import type { BatchJob } from './jobs.ts'
+import { type BatchJob, jobsAtOnce } from './jobs.ts'
 import { createLiveBatch, type LiveBatch, type Phase } from './live-batch.ts'
 import { forgetOldResults, liveBatches, noteRate, openSlices, readBatch } from './slices.ts'
 
@@ -15,8 +15,8 @@ export interface Drive {
   find(batchId: string): Promise<LiveBatch | null>
   /** It may have changed: look at it now. */
   look(batchId: string): Promise<void>
-  /** After the slice; the next one of its batch becomes a job. */
-  sliceDone(batchId: string, slice: number, isLast: boolean): Promise<void>
+  /** The next one of its batch becomes a job, or, after the last one, its end. */
+  sliceDone(batchId: string): Promise<void>
   /** The queue may have lost jobs: all are put back at the next look. */
   jobsLost(): void
   /** Stops looking; no line starts any more. */
@@ -28,7 +28,7 @@ export interface Drive {
 export interface DriveOptions {
   db: Kysely<BatchDatabase>
   add(jobs: readonly (BatchJob & { traceparent: string | null })[]): Promise<void>
-  /** Slices of a batch that are jobs at the same time. */
+  /** Slices of a batch that are jobs at the same time where it runs alone. */
   window(): number
   log: Logger
   now?: () => number
@@ -41,12 +41,15 @@ const noteRateMs = 5_000
 /** How long dead letters may be redriven after their batch has ended. */
 const keepDeadMs = 30 * 24 * 3_600_000
 const tidyMs = 3_600_000
+const noSlices: ReadonlySet<number> = new Set()
 
 interface Driven {
   live: LiveBatch
   /** For which phase its jobs were made sure of, and when. */
   phase: Phase | null
   at: number
+  /** Slices that were made jobs of, as far as they are still open. */
+  slices: ReadonlySet<number>
   ratedAt: number
 }
 
@@ -63,7 +66,13 @@ export function createDrive({ db, add, window, log, now = Date.now }: DriveOptio
       known.live.update(row, now())
       return known
     }
-    const one = { live: createLiveBatch(row, now()), phase: null, at: 0, ratedAt: now() }
+    const one = {
+      live: createLiveBatch(row, now()),
+      phase: null,
+      at: 0,
+      slices: noSlices,
+      ratedAt: now(),
+    }
     driven.set(row.batch_id, one)
     batches.set(row.batch_id, one.live)
     return one
@@ -93,21 +102,34 @@ export function createDrive({ db, add, window, log, now = Date.now }: DriveOptio
     await noteItsRate(one)
     const isSure = one.phase === phase && now() - one.at < putBackMs
     if (isSure || phase === 'over') return
-    const jobs = await jobsFor(live)
-    const { traceparent } = live.row
-    if (jobs.length > 0) await add(jobs.map((job) => ({ ...job, traceparent })))
+    const { batch_id: batchId } = live.row
+    if (phase === 'run') await addSlices(one, noSlices)
+    else if (phase === 'validate') await addJobs(live, [{ kind: 'validate', batchId }])
+    else if (phase !== 'rest') await addJobs(live, [{ kind: 'finalize', batchId }])
     one.phase = phase
     one.at = now()
   }
 
-  async function jobsFor({ row, phase }: LiveBatch): Promise<BatchJob[]> {
-    const { batch_id: batchId } = row
-    if (phase === 'validate') return [{ kind: 'validate', batchId }]
-    if (phase === 'close' || phase === 'finalize') return [{ kind: 'finalize', batchId }]
-    if (phase !== 'run') return []
-    const open = await askDatabase(openSlices(db, batchId, window()))
-    if (open.length === 0) return [{ kind: 'finalize', batchId }]
-    return open.map((slice) => ({ kind: 'slice', batchId, slice }))
+  /** Those that are next, or the batch's end where none is open. @param known the jobs of these are there */
+  async function addSlices(one: Driven, known: ReadonlySet<number>): Promise<void> {
+    const { live } = one
+    const { batch_id: batchId } = live.row
+    const open = await askDatabase(openSlices(db, batchId, shareOf()))
+    const added = open.filter((slice) => !known.has(slice))
+    const jobs = added.map((slice) => ({ kind: 'slice' as const, batchId, slice }))
+    await addJobs(live, open.length === 0 ? [{ kind: 'finalize', batchId }] : jobs)
+    one.slices = new Set(open)
+  }
+
+  async function addJobs({ row: { traceparent } }: LiveBatch, jobs: BatchJob[]): Promise<void> {
+    if (jobs.length > 0) await add(jobs.map((job) => ({ ...job, traceparent })))
+  }
+
+  /** Slices of one batch that are jobs at once: many batches must not keep one more from starting. */
+  function shareOf(): number {
+    let running = 0
+    for (const { phase } of batches.values()) if (phase === 'run') running += 1
+    return Math.max(1, Math.min(window(), Math.floor(jobsAtOnce / Math.max(1, running))))
   }
 
   async function noteItsRate(one: Driven): Promise<void> {
@@ -161,14 +183,10 @@ export function createDrive({ db, add, window, log, now = Date.now }: DriveOptio
         log.warn({ err, batchId }, 'a batch that changed cannot be looked at now')
       }
     },
-    async sliceDone(batchId, slice, isLast) {
+    async sliceDone(batchId) {
       const one = driven.get(batchId)
       if (one === undefined || one.live.phase !== 'run') return
-      const { traceparent } = one.live.row
-      const next: BatchJob = isLast
-        ? { kind: 'finalize', batchId }
-        : { kind: 'slice', batchId, slice: slice + window() }
-      await add([{ ...next, traceparent }])
+      await addSlices(one, one.slices)
     },
     jobsLost() {
       for (const one of driven.values()) one.phase = null

@@ -14,6 +14,8 @@ import { openSlices, readBatch } from './slices.ts'
 type Places = Pick<Runner, 'db' | 'storage' | 'log'>
 type Ending = Extract<BatchStatus, 'completed' | 'expired' | 'cancelled'>
 
+const codes = { cancelled: 'batch_cancelled', expired: 'batch_expired' } as const
+
 /** Many times what the answers of fifty thousand lines take. */
 const maxOutputBytes = 16_000_000_000
 const linesAtOnce = 1_000
@@ -22,14 +24,15 @@ const lineEnd = Buffer.from('\n')
 
 /** @throws PenstockError `service_unavailable` (507: no space is left): to be tried again */
 export async function finalizeBatch(places: Places, batchId: string): Promise<void> {
-  const row = await askDatabase(readBatch(places.db, batchId))
-  const ending = row === null ? null : await endingOf(places.db, row)
-  if (row === null || ending === null) return
-  if (ending !== 'completed') {
-    const code = ending === 'cancelled' ? 'batch_cancelled' : 'batch_expired'
-    await settleRest(places, row, code)
-  }
-  if (row.status === 'in_progress') await askDatabase(beginFinalizing(places.db, batchId))
+  const found = await askDatabase(readBatch(places.db, batchId))
+  const ending = found === null ? null : await endingOf(places.db, found)
+  if (found === null || ending === null) return
+  const isWhole = ending === 'completed' || (await settleRest(places, found, codes[ending]))
+  const row =
+    found.status === 'in_progress'
+      ? await askDatabase(beginFinalizing(places.db, batchId, isWhole))
+      : found
+  if (row === null) return
   const output = await writeFile(places, row, true)
   const errors = await writeFile(places, row, false).catch(async (cause) => {
     await throwAway(places, output)
@@ -59,13 +62,25 @@ async function endingOf(
   return isOver ? 'expired' : null
 }
 
-async function beginFinalizing(db: Kysely<BatchDatabase>, batchId: string): Promise<void> {
-  await db
+/**
+ * From here on no line is put back, and no result comes any more.
+ * @param isWhole every line should have its result
+ * @returns null: lines were put back meanwhile, or another runner ends it
+ */
+async function beginFinalizing(
+  db: Kysely<BatchDatabase>,
+  batchId: string,
+  isWhole: boolean,
+): Promise<BatchRow | null> {
+  const row = await db
     .updateTable('batch')
     .set({ status: 'finalizing', finalizing_at: sql`now()` })
     .where('batch_id', '=', batchId)
     .where('status', '=', 'in_progress')
-    .execute()
+    .$if(isWhole, (query) => query.where(sql<boolean>`completed + failed >= total`))
+    .returningAll()
+    .executeTakeFirst()
+  return row ?? null
 }
 
 interface NewFile {
@@ -154,7 +169,7 @@ function endBatch(
   ending: Ending,
   { output, errors }: { output: NewFile | null; errors: NewFile | null },
 ): Promise<boolean> {
-  const { batch_id: batchId, status } = row
+  const { batch_id: batchId, status, finalizing_at: begunAt } = row
   return db.transaction().execute(async (trx) => {
     const ended = await trx
       .updateTable('batch')
@@ -162,11 +177,14 @@ function endBatch(
         status: ending,
         [`${ending}_at`]: sql`now()`,
         lines_per_second: null,
+        unasked: ending === 'completed' ? 0 : unaskedOf(batchId),
         output_file_id: output?.fileId ?? null,
         error_file_id: errors?.fileId ?? null,
       })
       .where('batch_id', '=', batchId)
-      .where('status', '=', status === 'in_progress' ? 'finalizing' : status)
+      .where('status', '=', status)
+      // It may have been redriven since, and be about to end a second time.
+      .where('finalizing_at', 'is not distinct from', begunAt)
       .returning('batch_id')
       .executeTakeFirst()
     if (ended === undefined) return false
@@ -192,11 +210,21 @@ async function replaceFiles(trx: Transaction<BatchDatabase>, row: BatchRow): Pro
     .execute()
 }
 
+/** Nothing else was never asked. */
+function unaskedOf(batchId: string) {
+  return sql<number>`(
+    select count(*) from batch_result where batch_id = ${batchId} and not ok and attempts = 0)`
+}
+
 /** They stay while some are dead: the files are written anew from all of them after a redrive. */
 async function forgetResults(trx: Transaction<BatchDatabase>, batchId: string): Promise<void> {
-  await sql`
-    delete from batch_result where batch_id = ${batchId} and not exists (
-      select from batch_result d where d.batch_id = ${batchId} and d.dead)`.execute(trx)
+  const dead = sql`select from batch_result d where d.batch_id = ${batchId} and d.dead`
+  for (const table of ['batch_slice', 'batch_result']) {
+    await sql`
+      delete from ${sql.table(table)} where batch_id = ${batchId} and not exists (${dead})`.execute(
+      trx,
+    )
+  }
 }
 
 async function throwAway(

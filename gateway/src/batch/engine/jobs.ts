@@ -1,16 +1,9 @@
-// The jobs that drive batches, on BullMQ: in Postgres, in a schema of its own, or in Redis where there
-// is one. Every job has an id made of what it does, so that adding it again changes nothing; what the
-// queue loses is put back from the tables of batches.
+// The jobs that drive batches, on BullMQ. Every job has an id made of what it does, so that adding it
+// again changes nothing; what the queue loses is put back from the tables of batches.
 import type { Logger } from '@penstock/shared/telemetry/log'
-import {
-  createPostgresBackend,
-  createRedisBackend,
-  type JobsOptions as JobDefaults,
-  Queue,
-  type Telemetry,
-  Worker,
-} from 'bullmq'
+import { type JobsOptions as JobDefaults, Queue, type Telemetry, Worker } from 'bullmq'
 import { z } from 'zod'
+import { type JobServer, openJobServer } from './job-server.ts'
 
 export const jobData = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('validate'), batchId: z.string() }),
@@ -28,58 +21,71 @@ export interface JobPlace {
 }
 
 const queueName = 'penstock-batch'
-const schema = 'penstock_batch'
+/** To Postgres: of a queue alone, and of a queue with its worker, which listens on one. */
+const queueConnections = 2
+const jobConnections = 6
 /** A job whose runner was killed is run by another one after about that, in milliseconds. */
 const lockMs = 6_000
 const stalledCheckMs = 3_000
 const retryDelayMs = 1_000
 const complaintMs = 10_000
-/** Slices in work, most of which wait for their turn. */
-const concurrency = 128
+/** In work here, most of which are slices that wait for their turn. */
+export const jobsAtOnce = 512
 /** Whoever kills a runner again and again should not lose a batch by it. */
 const maxStalledCount = 1_000_000
 
 const jobOptions: JobDefaults = {
-  // The next look at the tables puts back what failed for good.
-  attempts: 8,
+  // The next look at the tables puts back what failed for good, sooner than longer pauses would end.
+  attempts: 5,
   backoff: { type: 'exponential', delay: retryDelayMs },
   removeOnComplete: true,
   removeOnFail: true,
   stackTraceLimit: 1,
 }
 
-/** Connections: `max` of a pool, besides one that listens. */
-function backendOf({ databaseUrl, redisUrl, telemetry }: JobPlace, max: number) {
-  const traced = telemetry === null ? {} : { telemetry }
-  if (redisUrl !== null) {
-    // Without it a command fails after twenty tries; a worker is to wait for Redis to come back.
-    const connection = { url: redisUrl, maxRetriesPerRequest: null }
-    return { options: { ...traced, connection, prefix: 'penstock' }, factory: createRedisBackend }
-  }
-  const connection = {
-    connectionString: databaseUrl,
-    schema,
-    migrate: true,
-    max,
-    application_name: 'penstock-batch-jobs',
-    connectionTimeoutMillis: 5_000,
-    keepAlive: true,
-  }
-  return { options: { ...traced, connection }, factory: createPostgresBackend }
+/**
+ * A queue to look at.
+ * @param onFault called for each failure of the connection; it comes back by itself
+ * @throws what the queue's server fails with, where it is not there
+ */
+export async function openQueue(
+  place: JobPlace,
+  onFault: (error: Error) => void,
+): Promise<{ queue: Queue; close(): Promise<void> }> {
+  const server = await openJobServer(place, queueConnections)
+  const queue = createQueue(server, place, onFault)
+  const close = () => closeAll([queue, server])
+  await readyOrClosed([queue], close)
+  return { queue, close }
 }
 
-/** @param onFault called for each failure of the connection; it comes back by itself */
-export function openQueue(place: JobPlace, onFault: (error: Error) => void): Queue {
-  const { options, factory } = backendOf(place, 2)
-  const defaults = { defaultJobOptions: jobOptions }
-  // The two kinds of options differ by what they connect to alone, which the factory tells apart.
-  const queue = new Queue(
-    queueName,
-    { ...options, ...defaults },
-    factory as typeof createRedisBackend,
-  )
+function createQueue(
+  { factory }: JobServer,
+  { telemetry }: JobPlace,
+  onFault: (error: Error) => void,
+): Queue {
+  const traced = telemetry === null ? {} : { telemetry }
+  const options = { ...traced, connection: {}, defaultJobOptions: jobOptions }
+  const queue = new Queue(queueName, options, factory)
   queue.on('error', onFault)
   return queue
+}
+
+/** What failed to connect at first BullMQ never tries again: it has to be made anew. */
+async function readyOrClosed(
+  parts: readonly { waitUntilReady(): Promise<unknown> }[],
+  close: () => Promise<void>,
+): Promise<void> {
+  try {
+    await Promise.all(parts.map((part) => part.waitUntilReady()))
+  } catch (cause) {
+    await close().catch(() => {})
+    throw cause
+  }
+}
+
+async function closeAll(parts: readonly { close(): Promise<void> }[]): Promise<void> {
+  for (const part of parts) await part.close()
 }
 
 export type TracedJob = BatchJob & { traceparent: string | null }
@@ -104,20 +110,20 @@ export function jobIdOf(job: BatchJob): string {
 export interface Jobs {
   /** Those that are there already stay as they are. */
   add(jobs: readonly TracedJob[]): Promise<void>
-  /** Takes jobs from now on. @param run what it throws makes the job be tried again, later and later */
-  start(run: (job: BatchJob) => Promise<void>): void
+  /**
+   * Takes jobs from now on.
+   * @param run what it throws makes the job be tried again, later and later
+   * @param onFault called when the queue could not be reached: it may have lost jobs
+   */
+  start(run: (job: BatchJob) => Promise<void>, onFault: () => void): void
   /** Resolves when the jobs under way have ended. */
   close(): Promise<void>
 }
 
-export interface JobsOptions extends JobPlace {
-  /** Called when the queue could not be reached: it may have lost jobs. */
-  onFault(): void
-  log: Logger
-}
-
 /** @throws what the queue's server fails with, where it is not there */
-export async function openJobs({ onFault, log, ...place }: JobsOptions): Promise<Jobs> {
+export async function openJobs({ log, ...place }: JobPlace & { log: Logger }): Promise<Jobs> {
+  let onJob: (job: BatchJob) => Promise<void> = async () => {}
+  let onFault = () => {}
   let complainedAt = 0
   const onError = (err: Error) => {
     onFault()
@@ -125,28 +131,30 @@ export async function openJobs({ onFault, log, ...place }: JobsOptions): Promise
     complainedAt = Date.now()
     log.warn({ err }, 'the queue of batches cannot be reached now')
   }
-  const queue = openQueue(place, onError)
-  await queue.waitUntilReady()
-  let worker: Worker | null = null
+  const server = await openJobServer(place, jobConnections)
+  const queue = createQueue(server, place, onError)
+  const worker = createWorker(server, place, (job) => onJob(job), log)
+  worker.on('error', onError)
+  const close = () => closeAll([worker, queue, server])
+  await readyOrClosed([queue, worker], close)
   return {
     add: (jobs) => addJobs(queue, jobs),
-    start(run) {
-      worker = startWorker(place, run, onError, log)
+    start(run, faulty) {
+      onJob = run
+      onFault = faulty
+      worker.run().catch(onError)
     },
-    async close() {
-      await worker?.close()
-      await queue.close()
-    },
+    close,
   }
 }
 
-function startWorker(
-  place: JobPlace,
+function createWorker(
+  { factory }: JobServer,
+  { telemetry }: JobPlace,
   run: (job: BatchJob) => Promise<void>,
-  onError: (error: Error) => void,
   log: Logger,
 ): Worker {
-  const { options, factory } = backendOf(place, 4)
+  const traced = telemetry === null ? {} : { telemetry }
   const worker = new Worker(
     queueName,
     async ({ data }) => {
@@ -155,8 +163,10 @@ function startWorker(
       else log.warn('a job of another version was dropped')
     },
     {
-      ...options,
-      concurrency,
+      ...traced,
+      connection: {},
+      autorun: false,
+      concurrency: jobsAtOnce,
       lockDuration: lockMs,
       lockRenewTime: lockMs / 3,
       stalledInterval: stalledCheckMs,
@@ -164,9 +174,8 @@ function startWorker(
       runRetryDelay: retryDelayMs,
       drainDelay: 1,
     },
-    factory as typeof createRedisBackend,
+    factory,
   )
-  worker.on('error', onError)
   worker.on('failed', (job, err) => log.warn({ job: job?.id, err }, 'a job of a batch failed'))
   return worker
 }

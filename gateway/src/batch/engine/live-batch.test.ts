@@ -8,7 +8,7 @@ const now = Date.parse('2026-03-01T12:00:00Z')
 function rowOf(values: Partial<BatchRow> = {}): BatchRow {
   return {
     batch_id: 'batch_1',
-    dialect: 'openai',
+    dialect: 'chat',
     status: 'in_progress',
     endpoint: '/v1/chat/completions',
     input_file_id: 'file-1',
@@ -31,6 +31,7 @@ function rowOf(values: Partial<BatchRow> = {}): BatchRow {
     total: 100,
     completed: 0,
     failed: 0,
+    unasked: 0,
     lines_per_second: null,
     created_at: new Date(now),
     in_progress_at: new Date(now),

@@ -15,6 +15,7 @@ export interface LineResult {
   ok: boolean
   /** Its retries were used up; it may be redriven. */
   dead: boolean
+  /** 0: it was never asked. */
   attempts: number
   /** As it stands in the output or error file, without line end. */
   text: string

@@ -9,7 +9,7 @@ import { finalizeBatch } from './finalize.ts'
 import { type BatchJob, jobIdOf } from './jobs.ts'
 import { runSlice } from './run-slice.ts'
 import type { Runner } from './runner.ts'
-import { beginBatch, failBatch, finishSlice } from './slices.ts'
+import { beginBatch, failBatch } from './slices.ts'
 import { validateFile } from './validate.ts'
 
 /** Answers that are checked already are not asked again for so many models. */
@@ -27,9 +27,7 @@ export function createJobRunner(runner: Runner, drive: Drive): (job: BatchJob) =
   }
 
   async function slice(batchId: string, number: number): Promise<void> {
-    if (!(await runSlice(runner, batchId, number))) return
-    const isLast = await askDatabase(finishSlice(runner.db, batchId, number))
-    await drive.sliceDone(batchId, number, isLast)
+    if (await runSlice(runner, batchId, number)) await drive.sliceDone(batchId)
   }
 
   async function validate(batchId: string): Promise<void> {

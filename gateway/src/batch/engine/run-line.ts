@@ -41,7 +41,7 @@ export async function runLine(line: RunLine): Promise<LineResult | null> {
     // It was good when it was checked: another version of Penstock did that.
     const error = toErrorInfo(cause)
     const text = failedLine(timeOrderedId(), customId, error, { error })
-    return { batchId: batch.row.batch_id, number, ok: false, dead: false, attempts: 0, text }
+    return { batchId: batch.row.batch_id, number, ok: false, dead: false, attempts: 1, text }
   }
   let attempts = 0
   for (let tries = 1; ; tries++) {

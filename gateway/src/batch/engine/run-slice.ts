@@ -1,15 +1,16 @@
 // Runs the lines of one slice that have no result yet, as many at once as there is room for. A slice
 // that is stopped, by whatever, is simply run again later: what has its result is passed over.
 import { PenstockError } from '@penstock/shared/contracts/errors'
+import { askDatabase } from '../store/database.ts'
 import { createRoom } from './in-flight.ts'
 import { parseLine, splitLines } from './lines.ts'
 import type { LiveBatch } from './live-batch.ts'
 import { runLine } from './run-line.ts'
 import type { Runner } from './runner.ts'
-import { findOpenSlice, type OpenSlice } from './slices.ts'
+import { findOpenSlice, finishSlice, type OpenSlice } from './slices.ts'
 
 /**
- * @returns whether every line of the slice has its result
+ * @returns whether the slice is done: every line of it has its result
  * @throws PenstockError `service_unavailable`, `not_found` (the input file)
  */
 export async function runSlice(runner: Runner, batchId: string, slice: number): Promise<boolean> {
@@ -18,9 +19,12 @@ export async function runSlice(runner: Runner, batchId: string, slice: number): 
     if (batch === null || batch.phase !== 'run') return false
     // Taken before anything is looked at: what changes from here on is seen.
     const { running } = batch
-    const open = await findOpenSlice(runner.db, batchId, slice)
+    const open = await askDatabase(findOpenSlice(runner.db, batchId, slice))
     if (open === null) return true
-    if (await runOpen(runner, batch, open, running)) return true
+    if (await runOpen(runner, batch, open, running)) {
+      if (await askDatabase(finishSlice(runner.db, batchId, slice, open.version))) return true
+      continue
+    }
     // Stopped, and perhaps resumed while its last lines were under way: then nobody else runs it.
     if (!running.aborted) return false
   }

@@ -12,19 +12,22 @@ import { findOpenSlice, openSlices } from './slices.ts'
 
 const envelope = batchLine.pick({ custom_id: true })
 
-/** To be done again after a crash: what has a result keeps it. */
+/**
+ * To be done again after a crash: what has a result keeps it.
+ * @returns false: the input file is gone, and what its other lines were called with it
+ */
 export async function settleRest(
   { db, storage, log }: Pick<Runner, 'db' | 'storage' | 'log'>,
   { batch_id: batchId, input_file_id: inputId }: BatchRow,
   code: UnaskedCode,
-): Promise<void> {
+): Promise<boolean> {
   for (const slice of await askDatabase(openSlices(db, batchId, Number.MAX_SAFE_INTEGER))) {
     const open = await askDatabase(findOpenSlice(db, batchId, slice))
     if (open === null) continue
     const bytes = await readBytes(storage, inputId, open)
     if (bytes === null) {
       log.error({ batchId }, 'the input file is gone: lines without result are in neither file')
-      return
+      return false
     }
     const results: LineResult[] = []
     for (const [number, line] of splitLines(bytes, open.firstLine)) {
@@ -38,6 +41,7 @@ export async function settleRest(
     }
     if (results.length > 0) await askDatabase(storeResults(db, results))
   }
+  return true
 }
 
 async function readBytes(

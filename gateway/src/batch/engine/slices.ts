@@ -3,13 +3,11 @@
 import type { BatchFault } from '@penstock/shared/contracts/batches'
 import { type Kysely, sql } from 'kysely'
 import type { BatchDatabase, BatchRow, SliceRow } from '../store/database.ts'
-import { liveStatuses } from '../store/files.ts'
+import { liveStatuses, maxLiveBatches } from '../store/files.ts'
 import type { Slice } from './validate.ts'
 
 type Db = Kysely<BatchDatabase>
 
-/** Batches looked at at the same time; those made first come first. */
-const maxLive = 1_000
 const insertedAtOnce = 1_000
 
 export function liveBatches(db: Db): Promise<BatchRow[]> {
@@ -18,7 +16,7 @@ export function liveBatches(db: Db): Promise<BatchRow[]> {
     .selectAll()
     .where('status', 'in', liveStatuses)
     .orderBy('batch_id')
-    .limit(maxLive)
+    .limit(maxLiveBatches)
     .execute()
 }
 
@@ -60,10 +58,15 @@ export function beginBatch(
 export async function failBatch(db: Db, batchId: string, faults: BatchFault[]): Promise<void> {
   await db
     .updateTable('batch')
-    .set({ status: 'failed', failed_at: sql`now()`, errors: JSON.stringify(faults) })
+    .set({ status: 'failed', failed_at: sql`now()`, errors: JSON.stringify(faults, storable) })
     .where('batch_id', '=', batchId)
     .where('status', '=', 'validating')
     .execute()
+}
+
+/** What a fault quotes of the file may be cut in the middle of a character, or be none. */
+function storable(_key: string, value: unknown): unknown {
+  return typeof value === 'string' ? value.toWellFormed().replaceAll('\0', '\ufffd') : value
 }
 
 /** Slices that are not done, the first ones first. */
@@ -86,6 +89,8 @@ export interface OpenSlice {
   end: number
   /** The lines that have their result. */
   finished: ReadonlySet<number>
+  /** For `finishSlice`. */
+  version: number
 }
 
 /** @returns null: done, or there is no such slice */
@@ -106,19 +111,26 @@ export async function findOpenSlice(
   if (row === undefined) return null
   const start = Number(row.byte_offset)
   const end = start + Number(row.byte_length)
-  return { firstLine: row.first_line, start, end, finished: new Set(row.finished) }
+  const { first_line: firstLine, version } = row
+  return { firstLine, start, end, finished: new Set(row.finished), version }
 }
 
-/** @returns whether it was the last one: no slice of the batch is open any more */
-export async function finishSlice(db: Db, batchId: string, slice: number): Promise<boolean> {
-  await db
+/** @returns false: lines of it were put back since it was read, and are to be run */
+export async function finishSlice(
+  db: Db,
+  batchId: string,
+  slice: number,
+  version: number,
+): Promise<boolean> {
+  const done = await db
     .updateTable('batch_slice')
     .set({ done: true })
     .where('batch_id', '=', batchId)
     .where('slice', '=', slice)
-    .execute()
-  // In a statement of its own: of two that finish at once the later one sees both.
-  return (await openSlices(db, batchId, 1)).length === 0
+    .where('version', '=', version)
+    .returning('slice')
+    .executeTakeFirst()
+  return done !== undefined
 }
 
 export async function noteRate(db: Db, batchId: string, rate: number): Promise<void> {
@@ -137,9 +149,11 @@ export async function countDead(db: Db): Promise<number> {
 
 /** Of batches that ended before that moment, and whose dead lines nobody put back. */
 export async function forgetOldResults(db: Db, before: Date): Promise<void> {
-  await sql`
-    delete from batch_result r using batch b
-    where b.batch_id = r.batch_id
-      and coalesce(b.completed_at, b.expired_at, b.cancelled_at) < ${before}
-      and b.status in ('completed', 'expired', 'cancelled')`.execute(db)
+  for (const table of ['batch_result', 'batch_slice']) {
+    await sql`
+      delete from ${sql.table(table)} r using batch b
+      where b.batch_id = r.batch_id
+        and coalesce(b.completed_at, b.expired_at, b.cancelled_at) < ${before}
+        and b.status in ('completed', 'expired', 'cancelled')`.execute(db)
+  }
 }

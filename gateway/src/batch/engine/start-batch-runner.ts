@@ -12,7 +12,6 @@ import { channels } from '@penstock/shared/contracts/channels'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import { type StartedTracing, startTracing } from '@penstock/shared/telemetry/trace'
 import type { Telemetry } from 'bullmq'
-import type { Kysely } from 'kysely'
 import { createKeyCache } from '../../access/key-cache.ts'
 import { createSecret } from '../../access/secret.ts'
 import { createAdmission } from '../../admission/admission.ts'
@@ -21,7 +20,7 @@ import { createDispatcher } from '../../dispatch.ts'
 import { openLocalSessions } from '../../local-sessions.ts'
 import { startFileSweeper } from '../remove-files.ts'
 import type { Storage } from '../storage/storage.ts'
-import { askDatabase, type BatchDatabase, openBatchDatabase } from '../store/database.ts'
+import { askDatabase, openBatchDatabase } from '../store/database.ts'
 import { createDrive } from './drive.ts'
 import { createInFlight, createRoom, limitFor } from './in-flight.ts'
 import { openJobs } from './jobs.ts'
@@ -45,6 +44,8 @@ export interface BatchRunnerOptions {
   secret: string
   log: Logger
   retry?: RetryPolicy
+  /** By which windows open and shut, in epoch milliseconds. */
+  now?: () => number
 }
 
 const connections = 6
@@ -63,7 +64,7 @@ export async function startBatchRunner(options: BatchRunnerOptions) {
   const { natsUrl, databaseUrl, redisUrl, storage, log } = options
   const id = randomUUID()
   const db = openBatchDatabase({ databaseUrl, max: connections, statementTimeoutMs })
-  await firstAnswer(db)
+  await firstAnswer(() => askDatabase(liveBatches(db)))
   const bus = await connectBus({ natsUrl, name: `batch ${id}`, log })
   const tracing = await startTracing('batch')
   const fleet = watchFleet(bus, log)
@@ -96,16 +97,14 @@ export async function startBatchRunner(options: BatchRunnerOptions) {
     log,
   }
   fleet.onChange(() => runner.inFlight.pump())
-  const jobs = await openJobs({
-    ...{ databaseUrl, redisUrl, log },
-    telemetry: await telemetryOf(tracing),
-    onFault: () => drive.jobsLost(),
-  })
-  const drive = createDrive({ db, add: jobs.add, window: () => windowOf(fleet), log })
+  const telemetry = await telemetryOf(tracing)
+  const jobs = await firstAnswer(() => openJobs({ databaseUrl, redisUrl, telemetry, log }))
+  const { now = Date.now } = options
+  const drive = createDrive({ db, add: jobs.add, window: () => windowOf(fleet), log, now })
   const changes = listen(bus, log, channels.batchChanged, ({ batchId }) => void drive.look(batchId))
   const stopReports = startReports(bus, id, runner, () => drive.batches.values())
   const stopSweeper = startFileSweeper({ db, storage }, log)
-  jobs.start(createJobRunner(runner, drive))
+  jobs.start(createJobRunner(runner, drive), () => drive.jobsLost())
   log.info({ id, jobs: redisUrl === null ? 'postgres' : 'redis' }, 'batch runner takes jobs')
 
   return {
@@ -158,12 +157,11 @@ function windowOf(fleet: FleetView): number {
 }
 
 /** The database may be about to start. */
-async function firstAnswer(db: Kysely<BatchDatabase>): Promise<void> {
+async function firstAnswer<T>(ask: () => Promise<T>): Promise<T> {
   const giveUpAt = Date.now() + firstAnswerMs
   for (;;) {
     try {
-      await askDatabase(liveBatches(db))
-      return
+      return await ask()
     } catch (cause) {
       if (Date.now() > giveUpAt) throw cause
     }

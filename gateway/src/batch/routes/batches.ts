@@ -36,10 +36,12 @@ const deadQuery = z.object({
 })
 
 const request = createBatchRequest.extend({
-  metadata: createBatchRequest.shape.metadata.refine(
-    (metadata) => Object.keys(metadata ?? {}).length <= maxMetadata,
-    `expected at most ${maxMetadata} entries`,
-  ),
+  metadata: createBatchRequest.shape.metadata
+    .refine(
+      (metadata) => Object.keys(metadata ?? {}).length <= maxMetadata,
+      `expected at most ${maxMetadata} entries`,
+    )
+    .refine(isStorable, 'expected text without zero bytes and halves of characters'),
   window: createBatchRequest.shape.window.refine(
     (window) => isZone(window?.split(' ')[1] ?? 'UTC'),
     'expected hours and the name of a time zone, like 22:00-06:00 Europe/Berlin',
@@ -103,7 +105,7 @@ async function checkInput({ db }: BatchAccess, { sees }: Asker, id: string): Pro
 export function getBatches(gateway: Gateway): RequestHandler {
   return batchRoute(gateway, async (req, res, { db }, { sees }) => {
     const { limit, after = null } = parseQuery(listQuery, req.query)
-    const rows = await askDatabase(listBatches(db, sees, 'openai', { limit, after }))
+    const rows = await askDatabase(listBatches(db, sees, 'chat', { limit, after }))
     res.json(listObject(rows, limit, (row) => batchObjectOf(row)))
   })
 }
@@ -144,6 +146,10 @@ export function postRetry(gateway: Gateway): RequestHandler {
     const { batch_id: id, completion_window: window } = batch
     const redriven = await askDatabase(redriveDead(access.db, id, windowMs(window)))
     if (redriven === null) throw notNow(batch, 'retried')
+    if (redriven === 'gone') {
+      const message = `The input file of the batch \`${id}\` is gone: it cannot be retried.`
+      throw new PenstockError('conflict', message, { param: 'batch_id' })
+    }
     if (redriven > 0) announce(gateway, access, batch)
     res.json({ ...batchObjectOf(await batchOf(req, access, asker)), redriven })
   })
@@ -194,6 +200,12 @@ function notNow({ batch_id: id, status }: BatchRow, what: string): PenstockError
 /** @param notBefore epoch seconds, or an ISO moment */
 function momentOf(notBefore: number | string): Date {
   return new Date(typeof notBefore === 'number' ? notBefore * 1_000 : notBefore)
+}
+
+/** Of jsonb's text. */
+function isStorable(metadata: Record<string, string> | null | undefined): boolean {
+  const texts = Object.entries(metadata ?? {}).flat()
+  return texts.every((text) => text.isWellFormed() && !text.includes('\0'))
 }
 
 function isZone(timeZone: string): boolean {

@@ -50,22 +50,21 @@ export function messageBatchRoutes(gateway: Gateway) {
       await checkRequests(gateway, identity, requests)
       const trace = { correlationId: res.locals.correlationId, traceparent: incomingTrace(req) }
       const row = await createMessageBatch(access, asker, requests, trace, gateway.log)
-      res.json(await messageBatchObject(access, row, req))
+      res.json(messageBatchObject(row, req))
     }),
 
     list: route(async (req, res, access, { sees }) => {
       const { limit, after_id, before_id } = parseQuery(listQuery, req.query)
       const page = { limit, after: after_id ?? null, before: before_id ?? null }
       const { rows, hasMore } = await askDatabase(listMessageBatches(access.db, sees, page))
-      const data: Awaited<ReturnType<typeof messageBatchObject>>[] = []
-      for (const row of rows) data.push(await messageBatchObject(access, row, req))
+      const data = rows.map((row) => messageBatchObject(row, req))
       const [first, last] = [data[0]?.id ?? null, data.at(-1)?.id ?? null]
       res.json({ data, has_more: hasMore, first_id: first, last_id: last })
     }),
 
     retrieve: route(async (req, res, access, asker) => {
       const row = await find(req, access, asker)
-      res.json(await messageBatchObject(access, row, req))
+      res.json(messageBatchObject(row, req))
     }),
 
     cancel: route(async (req, res, access, asker) => {
@@ -73,7 +72,7 @@ export function messageBatchRoutes(gateway: Gateway) {
       const changed = await askDatabase(cancelBatch(access.db, row.batch_id))
       if (changed !== null) tellRunners(gateway, access, changed)
       // One that ends at this moment, or has ended, is shown as it is.
-      res.json(await messageBatchObject(access, await find(req, access, asker), req))
+      res.json(messageBatchObject(await find(req, access, asker), req))
     }),
 
     remove: route(async (req, res, access, asker) => {

@@ -33,12 +33,13 @@ export function queueBoard(gateway: Gateway): RequestHandler {
 }
 
 /** Loaded when the first page is asked for. */
-async function pagesOf({ board }: BatchQueue): Promise<RequestHandler> {
+async function pagesOf(queue: BatchQueue): Promise<RequestHandler> {
   const [{ createBullBoard }, { BullMQAdapter }, { ExpressAdapter }] = await Promise.all([
     import('@bull-board/api'),
     import('@bull-board/api/bullMQAdapter'),
     import('@bull-board/express'),
   ])
+  const board = await queue.board()
   const adapter = new ExpressAdapter()
   adapter.setBasePath(boardPath)
   createBullBoard({

@@ -25,6 +25,8 @@ import {
 /** What one upload holds in memory: two parts. S3 takes no smaller ones than 5 MB. */
 const partBytes = 8 * 1024 * 1024
 const partsAtOnce = 2
+/** A bucket that says nothing for so long is given up, in milliseconds. */
+const timeouts = { connectionTimeout: 5_000, socketTimeout: 60_000 }
 
 /** @param url `s3://bucket/prefix` */
 export function openS3Storage(url: string, env: NodeJS.ProcessEnv): Storage {
@@ -100,11 +102,12 @@ export function openS3Storage(url: string, env: NodeJS.ProcessEnv): Storage {
 /** Another server than AWS's has its buckets in the path, any region, and seldom the newest checksums. */
 function clientConfig(env: NodeJS.ProcessEnv): S3ClientConfig {
   const endpoint = env.AWS_ENDPOINT_URL_S3 ?? env.AWS_ENDPOINT_URL
-  if (endpoint === undefined || endpoint === '') return {}
+  if (endpoint === undefined || endpoint === '') return { requestHandler: timeouts }
   const region = env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? 'us-east-1'
   return {
     endpoint,
     region,
+    requestHandler: timeouts,
     forcePathStyle: true,
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',

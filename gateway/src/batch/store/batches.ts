@@ -4,7 +4,7 @@ import type { BatchObject, BatchStatus } from '@penstock/shared/contracts/batche
 import { timeOrderedId } from '@penstock/shared/ids'
 import { type Insertable, type Kysely, sql, type Transaction } from 'kysely'
 import type { BatchDatabase, BatchRow, BatchTable } from './database.ts'
-import { type OwnerFilter, secondsOf } from './files.ts'
+import { liveStatuses, type OwnerFilter, secondsOf } from './files.ts'
 
 type Db = Kysely<BatchDatabase> | Transaction<BatchDatabase>
 
@@ -24,17 +24,32 @@ export function insertBatch(
   values: Insertable<BatchTable>,
 ): Promise<BatchRow | null> {
   return db.transaction().execute(async (trx) => {
-    // Held until the batch is there: whoever deletes the file then sees that it is used.
-    const file = await trx
-      .selectFrom('batch_file')
-      .select('file_id')
-      .where('file_id', '=', values.input_file_id)
-      .where('state', '=', 'ready')
-      .forShare()
-      .executeTakeFirst()
-    if (file === undefined) return null
+    if (!(await holdFile(trx, values.input_file_id))) return null
     return trx.insertInto('batch').values(values).returningAll().executeTakeFirstOrThrow()
   })
+}
+
+/** Until the transaction ends: whoever deletes the file then sees that it is used. */
+async function holdFile(trx: Transaction<BatchDatabase>, fileId: string): Promise<boolean> {
+  const file = await trx
+    .selectFrom('batch_file')
+    .select('file_id')
+    .where('file_id', '=', fileId)
+    .where('state', '=', 'ready')
+    .forShare()
+    .executeTakeFirst()
+  return file !== undefined
+}
+
+/** How many batches have not ended: all of them, and those of a key. */
+export async function countLive(
+  db: Db,
+  keyId: string | null,
+): Promise<{ all: number; own: number }> {
+  const { rows } = await sql<{ all: number; own: number }>`
+    select count(*)::integer as all, count(*) filter (where key_id = ${keyId})::integer as own
+    from batch where status in (${sql.join(liveStatuses)})`.execute(db)
+  return rows[0] ?? { all: 0, own: 0 }
 }
 
 export async function findBatch(
@@ -103,26 +118,28 @@ const redrivable: readonly BatchStatus[] = ['in_progress', 'completed']
  * Puts all dead lines of a batch back: their results are forgotten, their slices open again, and a batch
  * that had ended is in progress once more, with its whole completion window before it.
  * @param windowMs the completion window
- * @returns how many lines; null: its status does not allow it
+ * @returns how many lines; null: its status does not allow it; `gone`: its input file does not
  */
 export function redriveDead(
   db: Kysely<BatchDatabase>,
   batchId: string,
   windowMs: number,
-): Promise<number | null> {
+): Promise<number | 'gone' | null> {
   return db.transaction().execute(async (trx) => {
     const batch = await trx
       .selectFrom('batch')
-      .select('status')
+      .select(['status', 'input_file_id'])
       .where('batch_id', '=', batchId)
       .forUpdate()
       .executeTakeFirst()
     if (batch === undefined || !redrivable.includes(batch.status)) return null
+    if ((await listDead(trx, batchId, { after: 0, limit: 0 })).length === 0) return 0
+    if (!(await holdFile(trx, batch.input_file_id))) return 'gone'
     const { rows } = await sql<{ dead: number }>`
       with dead as (
         delete from batch_result where batch_id = ${batchId} and dead returning line_number
       ), opened as (
-        update batch_slice s set done = false
+        update batch_slice s set done = false, version = version + 1
         where s.batch_id = ${batchId} and exists (
           select from dead d
           where d.line_number >= s.first_line and d.line_number < s.first_line + s.lines
@@ -130,7 +147,6 @@ export function redriveDead(
       )
       select count(*)::integer as dead from dead`.execute(trx)
     const dead = rows[0]?.dead ?? 0
-    if (dead === 0) return 0
     const hadEnded = batch.status !== 'in_progress'
     await trx
       .updateTable('batch')

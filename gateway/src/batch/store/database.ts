@@ -25,7 +25,7 @@ export type FileRow = Selectable<BatchFileTable>
 
 export interface BatchTable {
   batch_id: string
-  dialect: Generated<'openai' | 'anthropic'>
+  dialect: Generated<'chat' | 'messages'>
   status: BatchStatus
   endpoint: string
   input_file_id: string
@@ -50,6 +50,7 @@ export interface BatchTable {
   total: Generated<number>
   completed: Generated<number>
   failed: Generated<number>
+  unasked: Generated<number>
   lines_per_second: number | null
   created_at: Generated<Date>
   in_progress_at: Date | null
@@ -72,6 +73,7 @@ export interface BatchSliceTable {
   byte_offset: Bytes
   byte_length: Bytes
   done: Generated<boolean>
+  version: Generated<number>
 }
 export type SliceRow = Selectable<BatchSliceTable>
 
@@ -102,14 +104,24 @@ export function openBatchDatabase(
 /** SQLSTATE classes that blame the statement or its data: the same would fail again. */
 const lastingClasses = new Set(['22', '23', '42', '54'])
 const notMigrated = '42P01'
+/** Text that no column holds: the request's, a zero byte in an id say. */
+const unstorable = new Set(['22021', '22P05'])
 
-/** The work's result. @throws PenstockError `service_unavailable` where the database is at fault */
+/**
+ * The work's result.
+ * @throws PenstockError `service_unavailable` where the database is at fault; `invalid_request` where it
+ *   was given text that it cannot hold
+ */
 export async function askDatabase<T>(work: Promise<T>): Promise<T> {
   try {
     return await work
   } catch (cause) {
     if (cause instanceof PenstockError) throw cause
     const code = cause instanceof pg.DatabaseError ? (cause.code ?? '') : ''
+    if (unstorable.has(code)) {
+      const message = 'The request holds characters that cannot be stored, a zero byte for one.'
+      throw new PenstockError('invalid_request', message, { cause })
+    }
     if (lastingClasses.has(code.slice(0, 2)) && code !== notMigrated) throw cause
     const how = code === notMigrated ? 'is not migrated: run `penstock migrate`' : 'does not answer'
     const message = `The database of files and batches ${how}.`

@@ -34,6 +34,9 @@ type Db = Kysely<BatchDatabase> | Transaction<BatchDatabase>
 /** The batches in these states still read their input file. */
 export const liveStatuses = ['validating', 'in_progress', 'finalizing', 'cancelling'] as const
 
+/** Beyond them none is made: the runners look at all of them each second. */
+export const maxLiveBatches = 10_000
+
 export function newFileId(): string {
   return `file-${timeOrderedId().replaceAll('-', '')}`
 }

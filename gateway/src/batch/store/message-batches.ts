@@ -5,7 +5,7 @@ import { liveStatuses, type OwnerFilter } from './files.ts'
 
 type Db = Kysely<BatchDatabase>
 
-const dialect = 'anthropic'
+const dialect = 'messages'
 
 export async function findMessageBatch(
   db: Db,

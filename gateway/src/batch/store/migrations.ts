@@ -29,13 +29,14 @@ const filesAndBatches: Migration = {
       where state <> 'ready'`.execute(db)
     await sql`create index batch_file_key on batch_file (key_id, file_id)`.execute(db)
 
-    // dialect: whose batches API made it. key_hash: of the key that made it (HMAC under the server's
+    // dialect: of the API that made it. key_hash: of the key that made it (HMAC under the server's
     // secret), to look up what it may do; null: the master key, or nobody where the gateway is open.
+    // unasked: of those that failed, what a cancellation or the end of time left undone; known at the end.
     // lines_per_second: over the last minute, as the runners measured it.
     await sql`
       create table batch (
         batch_id text collate "C" primary key,
-        dialect text not null default 'openai',
+        dialect text not null default 'chat',
         status text not null,
         endpoint text not null,
         input_file_id text collate "C" not null,
@@ -58,6 +59,7 @@ const filesAndBatches: Migration = {
         total integer not null default 0,
         completed integer not null default 0,
         failed integer not null default 0,
+        unasked integer not null default 0,
         lines_per_second real,
         created_at timestamptz(3) not null default now(),
         in_progress_at timestamptz(3),
@@ -74,7 +76,8 @@ const filesAndBatches: Migration = {
     await sql`create index batch_live on batch (status)
       where status in ('validating', 'in_progress', 'finalizing', 'cancelling')`.execute(db)
 
-    // A run of lines, and where its bytes are in the input file: one job.
+    // A run of lines, and where its bytes are in the input file: one job. version: how often lines of it
+    // were put back; whoever runs it may call it done only while that has not changed.
     await sql`
       create table batch_slice (
         batch_id text collate "C" not null references batch on delete cascade,
@@ -84,6 +87,7 @@ const filesAndBatches: Migration = {
         byte_offset bigint not null,
         byte_length bigint not null,
         done boolean not null default false,
+        version integer not null default 0,
         primary key (batch_id, slice)
       )`.execute(db)
 
