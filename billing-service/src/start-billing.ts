@@ -42,7 +42,7 @@ export interface Billing {
   close(): Promise<void>
 }
 
-export const defaultSettings: BillingSettings = {
+const defaultSettings: BillingSettings = {
   timezone: 'UTC',
   retention: { requestLogMs: null, promptsMs: null },
 }

@@ -3,8 +3,6 @@
 import { parseFields } from '@penstock/shared/parse-fields'
 import { z } from 'zod'
 
-export { parseFields } from '@penstock/shared/parse-fields'
-
 const tokens = z.int().min(1).max(100_000_000).nullish()
 const penalty = z.number().min(-2).max(2).nullish()
 const text = z.string()

@@ -1,5 +1,5 @@
 // Who may do what: every route of the gateway asked by everybody about everybody's objects
-// (access-routes.ts), what a key is good for once it is taken back, and that no key is ever seen
+// (access-routes-*.ts), what a key is good for once it is taken back, and that no key is ever seen
 // anywhere but in the one answer that makes it.
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -11,7 +11,9 @@ import { errorOf } from '../harness/answers.ts'
 import type { Client } from '../harness/client.ts'
 import { eventually } from '../harness/eventually.ts'
 import { testSecret } from '../harness/stack.ts'
-import { type Role, routes } from './access-routes.ts'
+import type { Role } from './access-routes.ts'
+import { adminRoutes } from './access-routes-admin.ts'
+import { servingRoutes } from './access-routes-serving.ts'
 import {
   type MadeKey,
   masterKey,
@@ -21,6 +23,7 @@ import {
   wrongKey,
 } from './access-setup.ts'
 
+const routes = { ...servingRoutes, ...adminRoutes }
 const roles: readonly Role[] = ['holder', 'admin', 'master']
 /** How soon a change is in effect at every gateway: a promise. */
 const effectiveMs = 1_000

@@ -81,7 +81,7 @@ async function checkMember(
 }
 
 /** As LiteLLM does: a user that is named first with a key is made with it. */
-export async function ensureUser(context: AdminContext, userId: string): Promise<void> {
+async function ensureUser(context: AdminContext, userId: string): Promise<void> {
   const made = await context.trx
     .insertInto('app_user')
     .values({ user_id: userId, created_by: nameOf(context.actor) })

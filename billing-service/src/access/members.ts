@@ -10,7 +10,7 @@ import { writeAccounts } from './accounts-of.ts'
 import type { AdminContext, AdminTransaction, HandlersOf } from './admin-context.ts'
 import { deleteKeys } from './key-delete.ts'
 import { selectKeys } from './key-row.ts'
-import { relationToTeam } from './relations.ts'
+import { relationToTeam, roleIn } from './relations.ts'
 import { retireAccounts } from './retire-accounts.ts'
 import { existingTeam, memberOwner, membershipsOf, teamReplyOf } from './team-views.ts'
 import { type GivenUser, knownOrNewUser, userIdWithEmail } from './user-identity.ts'
@@ -136,13 +136,8 @@ async function namedUser(trx: AdminTransaction, given: GivenUser): Promise<strin
 
 /** @throws PenstockError `not_found` naming user_id for who is no member */
 async function existingRole(trx: AdminTransaction, teamId: string, userId: string): Promise<Role> {
-  const member = await trx
-    .selectFrom('team_member')
-    .select('role')
-    .where('team_id', '=', teamId)
-    .where('user_id', '=', userId)
-    .executeTakeFirst()
-  if (member !== undefined) return member.role
+  const role = await roleIn(trx, teamId, userId)
+  if (role !== null) return role
   const message = `${userId} is no member of the team ${teamId}.`
   throw new PenstockError('not_found', message, { param: 'user_id' })
 }

@@ -5,6 +5,9 @@
 // user has outside that team: an admin of the one team, who makes keys for its members, would have the
 // powers, and see the requests, of each of them everywhere.
 import type { Actor } from '@penstock/shared/contracts/admin'
+import type { Kysely } from 'kysely'
+import type { TeamMemberTable } from '../access-tables.ts'
+import type { Database } from '../database.ts'
 import type { AdminTransaction } from './admin-context.ts'
 import type { Relation } from './policy.ts'
 
@@ -37,14 +40,24 @@ export async function relationToTeam(
 ): Promise<Relation[]> {
   if (userId === null || role === 'master') return ['other']
   if (ownTeam !== null && ownTeam !== teamId) return ['other']
+  const held = await roleIn(trx, teamId, userId)
+  if (held === null) return ['other']
+  return [held === 'admin' ? 'team-admin' : 'team-member']
+}
+
+/** Null: no member. */
+export async function roleIn(
+  trx: AdminTransaction,
+  teamId: string,
+  userId: string,
+): Promise<TeamMemberTable['role'] | null> {
   const member = await trx
     .selectFrom('team_member')
     .select('role')
     .where('team_id', '=', teamId)
     .where('user_id', '=', userId)
     .executeTakeFirst()
-  if (member === undefined) return ['other']
-  return [member.role === 'admin' ? 'team-admin' : 'team-member']
+  return member?.role ?? null
 }
 
 export async function relationToUser(
@@ -66,13 +79,13 @@ export async function relationToUser(
   return orOther(rows.map(({ role: mine }) => (mine === 'admin' ? 'team-admin' : 'team-member')))
 }
 
-/** Teams whose admin the asker is. */
+/** Teams whose admin the asker is; its key's team alone, where that is of one. */
 export async function teamsAdministeredBy(
-  trx: AdminTransaction,
+  db: Kysely<Database>,
   { userId, teamId }: Actor,
 ): Promise<string[]> {
   if (userId === null) return []
-  const rows = await trx
+  const rows = await db
     .selectFrom('team_member')
     .select('team_id')
     .where('user_id', '=', userId)

@@ -4,6 +4,7 @@
 import type { Actor } from '@penstock/shared/contracts/admin'
 import type { Kysely, RawBuilder } from 'kysely'
 import { sql } from 'kysely'
+import { teamsAdministeredBy } from '../access/relations.ts'
 import type { Database } from '../database.ts'
 
 /** Null: everything. */
@@ -17,17 +18,8 @@ export type Scope = {
 
 export async function scopeOf(db: Kysely<Database>, actor: Actor): Promise<Scope> {
   if (actor.role === 'master') return null
-  const { keyId, userId, teamId } = actor
-  if (userId === null) return { keyId, userId, userTeamId: teamId, teamIds: [] }
-  const rows = await db
-    .selectFrom('team_member')
-    .select('team_id')
-    .where('user_id', '=', userId)
-    .where('role', '=', 'admin')
-    // As in access/relations.ts: a team's key has no say in other teams.
-    .$if(teamId !== null, (of) => of.where('team_id', '=', teamId))
-    .execute()
-  return { keyId, userId, userTeamId: teamId, teamIds: rows.map((row) => row.team_id) }
+  const { keyId, userId, teamId: userTeamId } = actor
+  return { keyId, userId, userTeamId, teamIds: await teamsAdministeredBy(db, actor) }
 }
 
 /** For a table with `key_id`, `user_id` and `team_id`. */

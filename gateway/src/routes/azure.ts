@@ -1,6 +1,8 @@
 // The routes that have the model in their path: Azure's `/openai/deployments/{model}/…?api-version=…`
 // and OpenAI's older `/engines/{model}/…`. The model may hold slashes; requests and answers are OpenAI's.
+
 import type { Operation } from '@penstock/shared/contracts/request'
+import { parseFields } from '@penstock/shared/parse-fields'
 import type { Express, Request, RequestHandler } from 'express'
 import { z } from 'zod'
 import type { Gateway } from '../gateway.ts'
@@ -9,7 +11,6 @@ import {
   completionRequest,
   embeddingRequest,
   type KnownFields,
-  parseFields,
   parseRequest,
 } from '../schemas.ts'
 import { requestRoute } from './inference.ts'

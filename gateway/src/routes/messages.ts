@@ -1,14 +1,16 @@
 // Anthropic's Messages API: answers, and the count of a request's tokens.
+
 import { messages } from '@penstock/shared/dialects/messages/messages'
 import { countTokensRequest } from '@penstock/shared/dialects/messages/request'
 import { canonicalChat } from '@penstock/shared/dialects/messages/to-canonical'
+import { parseFields } from '@penstock/shared/parse-fields'
 import type { RequestHandler } from 'express'
 import { resolveModel } from '../access/model-access.ts'
 import { estimateTokens } from '../estimate-tokens.ts'
 import type { Gateway } from '../gateway.ts'
 import { parseJson, readBody } from '../read-body.ts'
 import { useDialect } from '../read-request.ts'
-import { chatRequest, parseFields, parseRequest } from '../schemas.ts'
+import { chatRequest, parseRequest } from '../schemas.ts'
 import { dialectRoute } from './inference.ts'
 
 export function messagesRoutes(gateway: Gateway) {

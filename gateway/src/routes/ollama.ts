@@ -1,5 +1,6 @@
 // Ollama's own API for the whole fleet: its clients reach every model that their key may use. The
 // routes that change a host (pull, create, delete …) are not there: no client manages the fleet.
+
 import { createHash } from 'node:crypto'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Dialect, Fields } from '@penstock/shared/dialects/dialect'
@@ -7,6 +8,7 @@ import { ollamaChat } from '@penstock/shared/dialects/ollama/chat'
 import { ollamaEmbed } from '@penstock/shared/dialects/ollama/embed'
 import { ollamaGenerate } from '@penstock/shared/dialects/ollama/generate'
 import { loadReply } from '@penstock/shared/dialects/ollama/load'
+import { parseFields } from '@penstock/shared/parse-fields'
 import type { Express, RequestHandler } from 'express'
 import { z } from 'zod'
 import { listedModels, type ResolvedModel, resolveModel } from '../access/model-access.ts'
@@ -14,7 +16,6 @@ import type { Identity } from '../auth.ts'
 import type { Gateway } from '../gateway.ts'
 import { parseJson, readBody } from '../read-body.ts'
 import { type ReadForm, readDialect, useDialect } from '../read-request.ts'
-import { parseFields } from '../schemas.ts'
 import { requestRoute } from './inference.ts'
 
 /** The version of Ollama whose API this is: its clients refuse servers that are too old for them. */

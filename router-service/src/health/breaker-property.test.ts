@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type ErrorCode, PenstockError } from '@penstock/shared/contracts/errors'
-import { seeded } from '../strategies/fixtures/candidates.ts'
+import { seeded } from '@penstock/shared/fixtures/seeded'
 import { createBreakers } from './breaker.ts'
 
 const codes: readonly ErrorCode[] = [

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { seeded } from '../strategies/fixtures/candidates.ts'
+import { seeded } from '@penstock/shared/fixtures/seeded'
 import { createPrefixMemory } from './prefix-affinity.ts'
 
 /** Stands for the hashes of a conversation: h1..hn of its messages. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { seeded } from '../strategies/fixtures/candidates.ts'
+import { seeded } from '@penstock/shared/fixtures/seeded'
 import { createRateLimits } from './rate-limits.ts'
 
 function setUp(rpm: number | null, tpm: number | null) {

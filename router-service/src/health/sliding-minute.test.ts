@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { seeded } from '../strategies/fixtures/candidates.ts'
+import { seeded } from '@penstock/shared/fixtures/seeded'
 import { createSlidingMinute } from './sliding-minute.ts'
 
 test('what is added counts for 60 s and for less than 61 s', () => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { seeded } from '@penstock/shared/fixtures/seeded'
 import { createStats } from '../health/stats.ts'
-import { candidate, chosen, seeded, tally, unknownFacts } from './fixtures/candidates.ts'
+import { candidate, chosen, tally, unknownFacts } from './fixtures/candidates.ts'
 import { latencyBasedRouting as strategy } from './latency-based-routing.ts'
 
 const measured = (id: string, ttftMs: number, msPerToken: number, inUse = 0) =>

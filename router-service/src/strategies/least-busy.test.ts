@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { candidate, chosen, seeded, tally, unknownFacts } from './fixtures/candidates.ts'
+import { seeded } from '@penstock/shared/fixtures/seeded'
+import { candidate, chosen, tally, unknownFacts } from './fixtures/candidates.ts'
 import { leastBusy } from './least-busy.ts'
 
 test('shares of slots are compared, not counts', () => {

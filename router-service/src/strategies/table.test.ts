@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { routingStrategies } from '@penstock/shared/config/config'
-import { candidate, seeded, unknownFacts } from './fixtures/candidates.ts'
+import { seeded } from '@penstock/shared/fixtures/seeded'
+import { candidate, unknownFacts } from './fixtures/candidates.ts'
 import { strategyNamed } from './table.ts'
 
 const names = [...new Set([...routingStrategies, 'prefix-affinity'])]

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { candidate, chosen, seeded, tally, unknownFacts } from './fixtures/candidates.ts'
+import { seeded } from '@penstock/shared/fixtures/seeded'
+import { candidate, chosen, tally, unknownFacts } from './fixtures/candidates.ts'
 import { usageBasedRoutingV2 as strategy, usageBasedRouting } from './usage-based-routing.ts'
 
 const used = (tokensLastMinute: number, requestsLastMinute = 1) => ({

@@ -24,7 +24,7 @@ export const fileObject = z.object({
 })
 export type FileObject = z.infer<typeof fileObject>
 
-export const batchStatuses = [
+const batchStatuses = [
   'validating',
   'failed',
   'in_progress',
@@ -102,7 +102,6 @@ export const createBatchRequest = z.looseObject({
   window: offPeakWindow.nullish(),
   on_budget_exceeded: z.enum(['fail', 'wait']).default('fail'),
 })
-export type CreateBatchRequest = z.output<typeof createBatchRequest>
 
 /** One line of an input file. */
 export const batchLine = z.looseObject({
@@ -111,4 +110,3 @@ export const batchLine = z.looseObject({
   url: z.string(),
   body: z.looseObject({ model: z.string().min(1) }),
 })
-export type BatchLine = z.infer<typeof batchLine>

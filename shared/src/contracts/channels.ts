@@ -50,7 +50,7 @@ export type StreamSpec = (typeof streams)[keyof typeof streams]
 /** Large bodies and replies travel by claim check through this object store. */
 export const claimStore = { bucket: 'penstock-claims', maxBytes: 2048 * MiB, ttlMs: 60 * 60_000 }
 
-export const requestCancel = z.object({ requestId: z.string() })
+const requestCancel = z.object({ requestId: z.string() })
 /** One job that holds, or held, a slot. `hop`: the length of its history when it was routed. */
 const slotHolder = z.object({ deploymentId: z.string(), requestId: z.string(), hop: z.int() })
 /** How a job ended, as far as routing cares. */

@@ -4,7 +4,7 @@ import { z } from 'zod'
 import { errorInfo } from './errors.ts'
 
 /** What every provider may be asked for; and what some have a route for, whose answers are whole. */
-export const textOperations = ['chat', 'completion', 'embedding'] as const
+const textOperations = ['chat', 'completion', 'embedding'] as const
 export const routedOperations = [
   'moderation',
   'rerank',
@@ -14,7 +14,7 @@ export const routedOperations = [
   'translation',
 ] as const
 /** Of the routed ones those with a file: their body is an upload (see shared/upload.ts). */
-export const uploadOperations = ['transcription', 'translation'] as const
+const uploadOperations = ['transcription', 'translation'] as const
 export type TextOperation = (typeof textOperations)[number]
 export type RoutedOperation = (typeof routedOperations)[number]
 export type UploadOperation = (typeof uploadOperations)[number]
@@ -63,7 +63,7 @@ export const attemptRecord = z.object({
 export type AttemptRecord = z.infer<typeof attemptRecord>
 
 /** Where the body is: right behind the envelope, or in the object store under `claim`. */
-export const bodyPlace = z.discriminatedUnion('kind', [
+const bodyPlace = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('inline') }),
   z.object({ kind: z.literal('claim'), claim: z.string(), bytes: z.int() }),
 ])

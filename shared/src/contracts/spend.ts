@@ -46,7 +46,7 @@ export const spendLogsQuery = spendLogsFilters.extend({ actor })
 export type SpendLogsQuery = z.output<typeof spendLogsQuery>
 
 /** LiteLLM's names for what was called. */
-export const callType = z.enum([
+const callType = z.enum([
   'acompletion',
   'atext_completion',
   'aembedding',

@@ -1,9 +1,10 @@
 // What Anthropic answers: a whole Message as a chat.completion, and the words and counts that whole
 // and streamed answers share.
-import { PenstockError } from '@penstock/shared/contracts/errors'
+import type { PenstockError } from '@penstock/shared/contracts/errors'
 import type { TokenUsage } from '@penstock/shared/contracts/usage'
 import { z } from 'zod'
 import { type Answer, chatCompletion, type FinishReason } from './canonical-answer.ts'
+import { parseFrom, unexpectedFrom } from './unexpected-reply.ts'
 
 const count = z.int().min(0).nullish().catch(null)
 /** `usage` of a Message and of a message_delta event, whose counts are those so far. */
@@ -105,12 +106,9 @@ export function usageOf(counts: AnthropicUsage | null): TokenUsage | null {
 
 /** @throws PenstockError `upstream_invalid_response` naming the place that is not of Anthropic's form. */
 export function parseAnthropic<T>(schema: z.ZodType<T>, value: unknown): T {
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const place = parsed.error.issues[0]?.path.join('.') ?? ''
-  throw unexpected(`an answer that is not of its API's form${place === '' ? '' : ` at ${place}`}`)
+  return parseFrom('Anthropic', schema, value)
 }
 
 export function unexpected(what: string): PenstockError {
-  return new PenstockError('upstream_invalid_response', `Anthropic sent ${what}.`)
+  return unexpectedFrom('Anthropic', what)
 }

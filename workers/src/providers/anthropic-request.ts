@@ -7,7 +7,7 @@ import { strictSchema } from './anthropic-schema.ts'
 import {
   budgetOf,
   isThinking,
-  isUnknownEffort,
+  refusalsOf,
   type Thinking,
   thinkingFor,
 } from './anthropic-thinking.ts'
@@ -15,9 +15,9 @@ import { jsonToolFields, type ToolFields, toolFields } from './anthropic-tools.t
 import {
   type Body,
   effortOf,
-  isFields,
   type JsonFormat,
   jsonFormatOf,
+  mappedFields,
   maxTokensOf,
   stopsOf,
   wantedBody,
@@ -25,32 +25,15 @@ import {
 } from './canonical-parameters.ts'
 import type { HttpRequest } from './http.ts'
 import type { NativeCall, ProviderCall } from './provider.ts'
-import { always, type Refusals } from './refusals.ts'
+import { isFields } from './request-fields.ts'
 
 /** `max_tokens` is required there; the default is LiteLLM's. */
 const defaultMaxTokens = 4_096
 // 2026-10-21 has no `temperature` any more, which OpenAI's clients send and older models take.
 const apiVersion = '2023-06-01'
 
-/** Mapped below; what is not here is Anthropic's own (`top_k`, `speed`) and passed as it is. */
-const mapped = new Set([
-  'anthropic_beta',
-  'max_completion_tokens',
-  'max_tokens',
-  'messages',
-  'metadata',
-  'output_config',
-  'parallel_tool_calls',
-  'reasoning',
-  'reasoning_effort',
-  'response_format',
-  'service_tier',
-  'stop',
-  'thinking',
-  'tool_choice',
-  'tools',
-  'user',
-])
+/** What is not here is Anthropic's own (`top_k`, `speed`) and passed as it is. */
+const mapped = new Set([...mappedFields, 'anthropic_beta', 'output_config'])
 
 /** Parameters of a config that mean the same in both forms. */
 const shared = new Set([
@@ -110,7 +93,7 @@ function nativeDefaults({ defaults }: Deployment): Body {
 
 export function anthropicBody(call: ProviderCall): Body {
   const traits = claudeTraits(call.deployment.baseModel ?? call.model)
-  const { body, extra } = wantedBody(call, refusalsOf(traits))
+  const { body, extra } = wantedBody(call, refusalsOf(traits, traits.thinking !== 'never'))
   const { system, messages } = conversationOf(body.messages)
   const limit = maxTokensOf(body)
   const request = {
@@ -138,15 +121,6 @@ export function anthropicBody(call: ProviderCall): Body {
     stream: call.stream,
     ...extra,
   }
-}
-
-function refusalsOf({ sampling, thinking }: ClaudeTraits): Refusals {
-  const unlessOne = (value: unknown) => value !== 1
-  const refused = new Map<string, (value: unknown) => boolean>([
-    ['reasoning_effort', thinking === 'never' ? (value) => value !== 'none' : isUnknownEffort],
-  ])
-  if (sampling) return refused
-  return refused.set('temperature', unlessOne).set('top_p', unlessOne).set('top_k', always)
 }
 
 /** The tools, and the form of the answer: `output_config`, or else the stand-in tool. */

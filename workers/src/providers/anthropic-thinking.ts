@@ -1,6 +1,8 @@
 // How much Claude is to think: OpenAI's effort as a budget of tokens or, for newer models, as theirs.
 import type { ClaudeTraits } from './anthropic-models.ts'
-import { type Body, isFields } from './canonical-parameters.ts'
+import type { Body } from './canonical-parameters.ts'
+import { always, type Refusals, unlessOne } from './refusals.ts'
+import { isFields } from './request-fields.ts'
 
 export interface Thinking {
   /** Anthropic's `thinking`; null: none is asked for. */
@@ -30,9 +32,16 @@ const budgets = new Map([
 const minBudget = 1_024
 const nothing: Thinking = { config: null, effort: null }
 
-/** Whether this `reasoning_effort` is none that can be mapped. */
-export function isUnknownEffort(effort: unknown): boolean {
-  return effort !== 'none' && !budgets.has(String(effort))
+/**
+ * What a model cannot do: think by an effort that is none, and sample where its traits say so.
+ * @param thinks it knows a way of being told how much to think; else it takes the effort `none` only
+ */
+export function refusalsOf({ sampling }: ClaudeTraits, thinks: boolean): Refusals {
+  const cannotThink = (effort: unknown) =>
+    effort !== 'none' && !(thinks && budgets.has(String(effort)))
+  const refused = new Map([['reasoning_effort', cannotThink]])
+  if (sampling) return refused
+  return refused.set('temperature', unlessOne).set('top_p', unlessOne).set('top_k', always)
 }
 
 /**

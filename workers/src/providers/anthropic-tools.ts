@@ -3,8 +3,8 @@ import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
 import { strictSchema } from './anthropic-schema.ts'
 import { jsonTool } from './canonical-answer.ts'
-import { type Body, isFields, type JsonFormat } from './canonical-parameters.ts'
-import { parseField } from './ollama-parameters.ts'
+import type { Body, JsonFormat } from './canonical-parameters.ts'
+import { isFields, parseField } from './request-fields.ts'
 
 export interface ToolFields {
   tools?: Body[]

@@ -1,21 +1,21 @@
 // Azure OpenAI: where a call goes, with which credentials, and what the content filter adds.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { after, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { azure, azureUrl } from './azure.ts'
 import { failsWith, testCall } from './ollama-test-kit.ts'
 import { resolveProvider } from './resolve.ts'
-import { type CallOptions, json, runCall, sse, startUpstream } from './upstream-test-kit.ts'
+import {
+  type CallOptions,
+  fixturesOf,
+  json,
+  runCall,
+  sse,
+  upstreamForTests,
+} from './upstream-test-kit.ts'
 
-const upstream = await startUpstream()
-after(() => upstream.close())
-beforeEach(() => {
-  upstream.received.length = 0
-  upstream.answers.length = 0
-})
+const upstream = await upstreamForTests()
 
-const fixture = (name: string) =>
-  readFileSync(new URL(`fixtures/azure/${name}`, import.meta.url), 'utf8')
+const fixture = fixturesOf('azure')
 const messages = [{ role: 'user', content: 'Hello!' }]
 const reply = { id: 'a', object: 'chat.completion', choices: [{ index: 0, message: {} }] }
 
@@ -93,11 +93,11 @@ test('what the content filter says passes through, whole and streamed', async ()
   const bytes = fixture('chat-stream.sse')
   const options = { stream: true, includeUsage: true }
   for (const size of [1, 7, bytes.length]) {
-    upstream.answers.splice(0, 1, sse(bytes, size))
+    upstream.answer(sse(bytes, size))
     const { text } = await run({ messages }, options)
     assert.equal(text, bytes.replace('data: [DONE]\n\n', ''))
   }
-  upstream.answers.splice(0, 1, json(fixture('not-filtered-reply.json')))
+  upstream.answer(json(fixture('not-filtered-reply.json')))
   const whole = await run({ prompt: 'x' }, { operation: 'completion' })
   assert.equal(Buffer.from(whole.body ?? []).toString(), fixture('not-filtered-reply.json'))
 })
@@ -115,7 +115,7 @@ test('each refusal of Azure’s has its code', async () => {
     [500, '{"error":{"code":"InternalServerError","message":"x"}}', 'upstream_error'],
   ] as const
   for (const [status, body, code] of cases) {
-    upstream.answers.splice(0, 1, json(body, status))
+    upstream.answer(json(body, status))
     for (const stream of [false, true]) {
       await assert.rejects(run({ messages }, { stream }), failsWith(code))
     }

@@ -5,7 +5,7 @@ import type { Deployment } from '@penstock/shared/config/deployment'
 import type { Operation } from '@penstock/shared/contracts/request'
 import { z } from 'zod'
 import { everything, openAiCompatible } from './openai.ts'
-import { splitApiBase } from './openai-request.ts'
+import { endpointPaths, splitApiBase } from './openai-request.ts'
 import type { ProviderCall } from './provider.ts'
 import type { TableEntry } from './table.ts'
 
@@ -17,17 +17,6 @@ const settings = z.object({
 
 /** Versions of the v1 API; a dated one has the older form with a URL for each deployment. */
 const v1Versions = new Set(['v1', 'preview', 'latest'])
-const paths: Record<Operation, string> = {
-  chat: '/chat/completions',
-  completion: '/completions',
-  embedding: '/embeddings',
-  moderation: '/moderations',
-  rerank: '/rerank',
-  image: '/images/generations',
-  speech: '/audio/speech',
-  transcription: '/audio/transcriptions',
-  translation: '/audio/translations',
-}
 
 export const azure: TableEntry = {
   provider: openAiCompatible({
@@ -68,11 +57,11 @@ export function azureUrl(
   const version = configured ?? url.searchParams.get('api-version')
   const written = url.pathname === '/' ? '' : base
   const isV1 = version === null || v1Versions.has(version) || written.endsWith('/openai/v1')
-  if (/\/deployments\/[^/]+$/.test(written)) url.pathname = written + paths[operation]
+  if (/\/deployments\/[^/]+$/.test(written)) url.pathname = written + endpointPaths[operation]
   else {
     const root = written.replace(/\/openai(?:\/v1)?$/, '')
     const place = isV1 ? 'v1' : `deployments/${encodeURIComponent(name)}`
-    url.pathname = `${root}/openai/${place}${paths[operation]}`
+    url.pathname = `${root}/openai/${place}${endpointPaths[operation]}`
   }
   url.searchParams.delete('api-version')
   // The v1 API refuses a dated version.

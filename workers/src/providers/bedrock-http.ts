@@ -2,7 +2,7 @@
 // every other upstream. (The SDK's default speaks HTTP/2, which custom endpoints often do not.)
 import { Readable } from 'node:stream'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import { send } from './http.ts'
+import { bounded, send } from './http.ts'
 
 /** The part of the SDK's HttpRequest that a signed request consists of. */
 interface SignedRequest {
@@ -34,7 +34,7 @@ export function sdkHandler(extraHeaders: Record<string, string>) {
       })
       const { status: statusCode, headers } = response
       const isStream = headers['content-type'] === eventStream
-      const body = Readable.from(isStream ? response.body : bounded(response.body))
+      const body = Readable.from(isStream ? response.body : bounded(response.body, maxReplyBytes))
       return { response: { statusCode, headers, body } }
     },
     updateHttpClientConfig() {},
@@ -54,16 +54,4 @@ function bodyOf(body: unknown): string | Uint8Array {
   if (typeof body === 'string' || body instanceof Uint8Array) return body
   if (body === undefined || body === null) return ''
   throw new PenstockError('internal_error', 'The AWS SDK sent a body of an unforeseen kind.')
-}
-
-async function* bounded(body: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let size = 0
-  for await (const chunk of body) {
-    size += chunk.length
-    if (size > maxReplyBytes) {
-      const message = `The upstream's answer is larger than ${maxReplyBytes} bytes.`
-      throw new PenstockError('upstream_invalid_response', message)
-    }
-    yield chunk
-  }
 }

@@ -11,6 +11,7 @@ import { noUsage, type TokenUsage } from '@penstock/shared/contracts/usage'
 import { type Answer, chatCompletion, type FinishReason } from './canonical-answer.ts'
 import { ChatChunks } from './canonical-chunks.ts'
 import type { ProviderCall } from './provider.ts'
+import { unexpectedFrom } from './unexpected-reply.ts'
 
 const finishReasons = new Map<unknown, FinishReason>([
   ['end_turn', 'stop'],
@@ -25,7 +26,7 @@ const finishReasons = new Map<unknown, FinishReason>([
 /** @throws PenstockError `upstream_invalid_response` */
 export function completionOf(output: ConverseCommandOutput, model: string) {
   const content = output.output?.message?.content
-  if (content === undefined) throw unexpected('an answer without a message')
+  if (content === undefined) throw unexpectedFrom('Bedrock', 'an answer without a message')
   const usage = usageOf(output.usage)
   const answer: Answer = {
     id: null,
@@ -107,7 +108,7 @@ function addBlock(answer: Answer, block: ContentBlock): void {
 /** @throws PenstockError `upstream_invalid_response` for what the model itself got wrong */
 function finishReason(stopReason: unknown): FinishReason {
   if (stopReason === 'malformed_model_output' || stopReason === 'malformed_tool_use') {
-    throw unexpected(`an answer that the model malformed (${stopReason})`)
+    throw unexpectedFrom('Bedrock', `an answer that the model malformed (${stopReason})`)
   }
   return finishReasons.get(stopReason) ?? 'stop'
 }
@@ -128,8 +129,4 @@ function usageOf(usage: BedrockUsage | undefined): TokenUsage | null {
 
 function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('base64')
-}
-
-function unexpected(what: string): PenstockError {
-  return new PenstockError('upstream_invalid_response', `Bedrock sent ${what}.`)
 }

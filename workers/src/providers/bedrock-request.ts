@@ -3,24 +3,23 @@
 import type { ConverseCommandInput, OutputConfig } from '@aws-sdk/client-bedrock-runtime'
 import { z } from 'zod'
 import { strictSchema } from './anthropic-schema.ts'
-import { budgetOf, isUnknownEffort, type Thinking, thinkingFor } from './anthropic-thinking.ts'
+import { budgetOf, refusalsOf, type Thinking, thinkingFor } from './anthropic-thinking.ts'
 import { bedrockConversation, calledTools, lacksThinking } from './bedrock-messages.ts'
 import { type BedrockTraits, bedrockTraits, modelId } from './bedrock-models.ts'
 import { standIn, toolConfig } from './bedrock-tools.ts'
 import {
   type Body,
   effortOf,
-  isFields,
   type JsonFormat,
   jsonFormatOf,
+  mappedFields,
   maxTokensOf,
   stopsOf,
   wantedBody,
   without,
 } from './canonical-parameters.ts'
-import { parseField } from './ollama-parameters.ts'
 import type { ProviderCall } from './provider.ts'
-import { always, type Refusals } from './refusals.ts'
+import { isFields, parseField } from './request-fields.ts'
 
 /** Converse's own top-level fields that a client or a deployment may set as they are. */
 const native = [
@@ -32,26 +31,13 @@ const native = [
   'serviceTier',
 ] as const
 
-/** Mapped below, or for our gateway; what is not here is the model's own (`top_k`). */
+/** What is not here is the model's own (`top_k`). */
 const mapped = new Set<string>([
+  ...mappedFields,
   ...native,
   'additionalModelRequestFields',
-  'max_completion_tokens',
-  'max_tokens',
-  'messages',
-  'metadata',
-  'parallel_tool_calls',
-  'reasoning',
-  'reasoning_effort',
-  'response_format',
-  'service_tier',
-  'stop',
   'temperature',
-  'thinking',
-  'tool_choice',
-  'tools',
   'top_p',
-  'user',
 ])
 
 const number = z.number()
@@ -62,7 +48,7 @@ const defaultAnswerTokens = 4_096
 export function converseInput(call: ProviderCall): ConverseCommandInput {
   const id = modelId(call.model)
   const traits = bedrockTraits(call.deployment.baseModel ?? id)
-  const { body, extra } = wantedBody(call, refusalsOf(traits))
+  const { body, extra } = wantedBody(call, refusalsOf(traits, canThink(traits)))
   const { system, messages } = bedrockConversation(body.messages)
   const thinking = thinkingOf(body, lacksThinking(messages), traits)
   const format = jsonFormatOf(body)
@@ -86,14 +72,9 @@ export function converseInput(call: ProviderCall): ConverseCommandInput {
   return input as ConverseCommandInput
 }
 
-function refusalsOf({ sampling, thinking, reasoning }: BedrockTraits): Refusals {
-  const unlessOne = (value: unknown) => value !== 1
-  const cannot = reasoning === null || (reasoning === 'claude' && thinking === 'never')
-  const refused = new Map<string, (value: unknown) => boolean>([
-    ['reasoning_effort', cannot ? (value) => value !== 'none' : isUnknownEffort],
-  ])
-  if (sampling) return refused
-  return refused.set('temperature', unlessOne).set('top_p', unlessOne).set('top_k', always)
+/** Whether it knows any way of being told how much to think. */
+function canThink({ reasoning, thinking }: BedrockTraits): boolean {
+  return reasoning !== null && (reasoning !== 'claude' || thinking !== 'never')
 }
 
 function thinkingOf(body: Body, lacks: boolean, traits: BedrockTraits): Thinking {

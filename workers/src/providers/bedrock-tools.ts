@@ -7,9 +7,9 @@ import { isThinking, type Thinking } from './anthropic-thinking.ts'
 import { jsonToolFields, openAiTool, openAiToolChoice } from './anthropic-tools.ts'
 import { cachePointOf } from './bedrock-messages.ts'
 import type { BedrockTraits } from './bedrock-models.ts'
-import { type Body, isFields, type JsonFormat } from './canonical-parameters.ts'
-import { parseField } from './ollama-parameters.ts'
+import type { Body, JsonFormat } from './canonical-parameters.ts'
 import type { ProviderCall } from './provider.ts'
+import { isFields, parseField } from './request-fields.ts'
 
 const tools = z.array(z.looseObject({}))
 const anyObject = { type: 'object', properties: {} }

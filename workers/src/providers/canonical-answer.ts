@@ -1,7 +1,7 @@
 // An answer of an upstream that speaks in content blocks, as OpenAI's chat.completion.
 import type { TokenUsage } from '@penstock/shared/contracts/usage'
+import { createdNow, newId } from './answer-head.ts'
 import type { ThinkingBlock } from './canonical-messages.ts'
-import { createdNow, newId } from './ollama-endpoint.ts'
 
 export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter'
 

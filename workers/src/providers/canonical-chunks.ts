@@ -2,9 +2,9 @@
 // that it makes, '' for none; every token of an answer passes here.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { TokenUsage } from '@penstock/shared/contracts/usage'
+import { createdNow, newId } from './answer-head.ts'
 import { type FinishReason, finishOfJson, jsonTool, usageFields } from './canonical-answer.ts'
 import type { ThinkingBlock } from './canonical-messages.ts'
-import { createdNow, newId } from './ollama-endpoint.ts'
 
 /** Characters of thinking that are kept until its block ends. */
 const maxThinking = 8 * 1024 * 1024

@@ -2,7 +2,7 @@
 // blocks: their schema, their parts' contents, and the rules that such APIs share.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
-import { parseField } from './ollama-parameters.ts'
+import { parseField } from './request-fields.ts'
 
 const lenientText = z.string().nullish().catch(null)
 const part = z.looseObject({ type: z.string().default('') })

@@ -2,16 +2,19 @@
 // upstream is left out, what it cannot do is refused or, where the deployment says so, dropped.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
-import { parseField } from './ollama-parameters.ts'
 import type { ProviderCall } from './provider.ts'
 import {
   always,
   type Refusals,
+  unlessAutoOrNone,
   unlessEmpty,
   unlessFalse,
   unlessOne,
+  unlessTextOnly,
+  unlessZero,
   withoutRefused,
 } from './refusals.ts'
+import { isFields, parseField, stopSequences } from './request-fields.ts'
 
 export type Body = Record<string, unknown>
 
@@ -36,18 +39,34 @@ const notSent = new Set([
   'verbosity',
 ])
 
-const unlessZero = (value: unknown): boolean => value !== 0
+/** What a translation of a chat maps itself, or leaves to the gateway; the rest is the upstream's own. */
+export const mappedFields: ReadonlySet<string> = new Set([
+  'max_completion_tokens',
+  'max_tokens',
+  'messages',
+  'metadata',
+  'parallel_tool_calls',
+  'reasoning',
+  'reasoning_effort',
+  'response_format',
+  'service_tier',
+  'stop',
+  'thinking',
+  'tool_choice',
+  'tools',
+  'user',
+])
 
 /** What neither Anthropic nor Bedrock's Converse has. */
-const refusedEverywhere: Refusals = new Map<string, (value: unknown) => boolean>([
+const refusedEverywhere: Refusals = new Map([
   ['audio', always],
   ['frequency_penalty', unlessZero],
   // The deprecated forms of `tools` and `tool_choice`.
-  ['function_call', (value) => value !== 'auto' && value !== 'none'],
+  ['function_call', unlessAutoOrNone],
   ['functions', unlessEmpty],
   ['logit_bias', unlessEmpty],
   ['logprobs', unlessFalse],
-  ['modalities', (value) => !Array.isArray(value) || value.some((kind) => kind !== 'text')],
+  ['modalities', unlessTextOnly],
   ['n', unlessOne],
   ['presence_penalty', unlessZero],
   ['seed', always],
@@ -55,7 +74,6 @@ const refusedEverywhere: Refusals = new Map<string, (value: unknown) => boolean>
   ['web_search_options', always],
 ])
 
-const stopSequences = z.union([z.string().transform((one) => [one]), z.array(z.string())])
 const responseFormat = z.discriminatedUnion('type', [
   z.object({ type: z.literal('text') }),
   z.object({ type: z.literal('json_object') }),
@@ -125,8 +143,4 @@ export function effortOf(body: Body): string | null {
 export function maxTokensOf(body: Body): number | null {
   const limit = body.max_completion_tokens ?? body.max_tokens
   return limit === undefined ? null : parseField(z.int().positive(), limit, 'max_tokens')
-}
-
-export function isFields(value: unknown): value is Body {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -2,12 +2,12 @@
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { noUsage, type TokenUsage } from '@penstock/shared/contracts/usage'
 import { z } from 'zod'
-import { base64Float32 } from './base64-float32.ts'
+import { embeddingsOf, isBase64, isVector } from './canonical-embeddings.ts'
 import { unexpected } from './gemini-errors.ts'
 import { usageOf } from './gemini-usage.ts'
-import { parseField } from './ollama-parameters.ts'
 import type { ProviderCall } from './provider.ts'
 import { withoutRefused } from './refusals.ts'
+import { parseField } from './request-fields.ts'
 
 /** "at most 100 requests can be in one batch" */
 const maxBatch = 100
@@ -20,7 +20,6 @@ const texts = z.union([
     .transform((one) => [one]),
   z.array(z.unknown()).min(1).max(2_048),
 ])
-const encoding = z.enum(['float', 'base64']).default('float')
 const vector = z.object({ values: z.array(z.unknown()) })
 const single = z.object({ embedding: vector })
 const batch = z.object({ embeddings: z.array(vector) })
@@ -65,7 +64,7 @@ export function vectorsOf(step: EmbedStep, parsed: unknown): number[][] {
     throw unexpected(`${found?.length ?? 'no'} embeddings for ${step.count} inputs`)
   }
   return found.map(({ values }) => {
-    if (!isNumbers(values)) throw unexpected('an embedding that is not a list of numbers')
+    if (!isVector(values)) throw unexpected('an embedding that is not a list of numbers')
     return values
   })
 }
@@ -76,12 +75,7 @@ export function embeddingList(
   vectors: readonly number[][],
   replies: readonly unknown[],
 ): { body: object; usage: TokenUsage | null } {
-  const form = parseField(encoding, call.body.encoding_format ?? undefined, 'encoding_format')
-  const data = vectors.map((values, index) => ({
-    object: 'embedding',
-    index,
-    embedding: form === 'base64' ? base64Float32(values) : values,
-  }))
+  const data = embeddingsOf(vectors, isBase64(call.body.encoding_format))
   const counts = replies.map((reply) => usageOf(reply)?.promptTokens)
   const isCounted = counts.every((count) => count !== undefined)
   const tokens = counts.reduce<number>((sum, count) => sum + (count ?? 0), 0)
@@ -97,8 +91,4 @@ function textInput(value: unknown): string[] {
   if (input.every((one) => typeof one === 'string')) return input
   const message = 'Gemini embeds text, not tokens: send `input` as a string or a list of strings.'
   throw new PenstockError('unsupported_parameter', message, { param: 'input' })
-}
-
-function isNumbers(values: unknown[]): values is number[] {
-  return values.every((value) => typeof value === 'number')
 }

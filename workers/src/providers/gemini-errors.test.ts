@@ -1,26 +1,24 @@
 // How Gemini fails: refusals, blocks, streams that break, answers that are none.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { after, test } from 'node:test'
+import { test } from 'node:test'
 import type { PenstockError } from '@penstock/shared/contracts/errors'
 import { gemini } from './gemini.ts'
 import { failsWith, parseEvents } from './ollama-test-kit.ts'
 import {
   type CallOptions,
   firstChoices,
+  fixturesOf,
   json,
   runCall,
   sse,
-  startUpstream,
+  upstreamForTests,
 } from './upstream-test-kit.ts'
 
 type Fields = Record<string, unknown>
 
-const upstream = await startUpstream()
-after(() => upstream.close())
+const upstream = await upstreamForTests()
 
-const fixture = (name: string) =>
-  readFileSync(new URL(`fixtures/gemini/${name}`, import.meta.url), 'utf8')
+const fixture = fixturesOf('gemini')
 const messages = [{ role: 'user', content: 'Hello!' }]
 
 function run(body: Fields, options: CallOptions = {}) {
@@ -28,21 +26,17 @@ function run(body: Fields, options: CallOptions = {}) {
   return runCall(gemini.provider, body, { model: 'gemini-3-flash', ...options, deployment })
 }
 
-function answer(answered: Parameters<typeof upstream.answers.push>[0]) {
-  upstream.answers.splice(0, 1, answered)
-}
-
 test('a blocked prompt, or an answer that is filtered before its first word, is refused', async () => {
   const filtered = { candidates: [{ finishReason: 'SAFETY', index: 0 }] }
   for (const body of [fixture('blocked-reply.json'), JSON.stringify(filtered)]) {
-    answer(json(body))
+    upstream.answer(json(body))
     await assert.rejects(run({ messages }), failsWith('content_policy_violation'))
-    answer(sse(`data: ${JSON.stringify(JSON.parse(body))}\r\n\r\n`))
+    upstream.answer(sse(`data: ${JSON.stringify(JSON.parse(body))}\r\n\r\n`))
     const stream = run({ messages }, { stream: true })
     await assert.rejects(stream, failsWith('content_policy_violation'))
   }
   const begun = { content: { parts: [{ text: 'Well' }] }, finishReason: 'PROHIBITED_CONTENT' }
-  answer(json({ candidates: [begun] }))
+  upstream.answer(json({ candidates: [begun] }))
   const [choice] = firstChoices([(await run({ messages })).reply])
   assert.equal(choice?.finish_reason, 'content_filter')
 })
@@ -68,7 +62,7 @@ test('each refusal of Gemini’s has its code', async () => {
   ] as const
   for (const [status, body, code, kept] of cases) {
     for (const stream of [false, true]) {
-      answer(json(body, status))
+      upstream.answer(json(body, status))
       await assert.rejects(run({ messages }, { stream }), (cause) => {
         const { info } = cause as PenstockError
         assert.equal(info.status, kept)
@@ -93,14 +87,14 @@ test('a stream that breaks is no answer, and what came before it is the client�
   ] as const
   for (const [bytes, code] of cases) {
     for (const size of [1, 100_000]) {
-      answer(sse(`${first}\r\n\r\n${bytes}`, size))
+      upstream.answer(sse(`${first}\r\n\r\n${bytes}`, size))
       const emitted: Uint8Array[] = []
       const emit = (events: Uint8Array) => void emitted.push(events)
       await assert.rejects(run({ messages }, { stream: true, emit }), failsWith(code), bytes)
       assert.equal(parseEvents(Buffer.concat(emitted)).length, 2)
     }
   }
-  answer(json(fixture('text-reply.json')))
+  upstream.answer(json(fixture('text-reply.json')))
   const unstreamed = run({ messages }, { stream: true })
   await assert.rejects(unstreamed, failsWith('upstream_invalid_response'))
 })
@@ -113,7 +107,7 @@ test('what is no answer of its API’s form is upstream_invalid_response', async
     '{"candidates":[]}',
     '{"candidates":[{"content":1}]}',
   ]) {
-    answer(json(text))
+    upstream.answer(json(text))
     await assert.rejects(run({ messages }), failsWith('upstream_invalid_response'))
   }
 })

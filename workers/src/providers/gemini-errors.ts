@@ -3,6 +3,7 @@
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
 import { type HttpResponse, readErrorText, upstreamError } from './http.ts'
+import { unexpectedFrom } from './unexpected-reply.ts'
 
 const status = z.object({
   error: z.object({
@@ -62,9 +63,8 @@ export function spoiledError(reason: string): PenstockError {
   return new PenstockError('upstream_invalid_response', message)
 }
 
-/** @param what a noun phrase: `an event that is not JSON` */
 export function unexpected(what: string, cause?: unknown): PenstockError {
-  return new PenstockError('upstream_invalid_response', `Gemini sent ${what}.`, { cause })
+  return unexpectedFrom('Gemini', what, cause)
 }
 
 function statusOf(error: z.infer<typeof status>['error'] | undefined, reported: number): number {

@@ -1,9 +1,10 @@
 // What Gemini answers, whole or in pieces, in OpenAI's terms: a GenerateContentResponse holds the next
 // parts of each candidate (ai.google.dev/api/generate-content#GenerateContentResponse).
 import { z } from 'zod'
+import { createdNow, newId } from './answer-head.ts'
 import { blockedError, spoiledError, unexpected } from './gemini-errors.ts'
 import { usageFields, usageOf } from './gemini-usage.ts'
-import { createdNow, newId } from './ollama-endpoint.ts'
+import { parseFrom } from './unexpected-reply.ts'
 
 const part = z.object({
   text: z.string().nullish(),
@@ -73,14 +74,10 @@ const spoiled = new Set([
 
 /** @throws PenstockError `content_policy_violation` where the prompt was blocked */
 export function parseResponse(value: unknown): GeminiResponse {
-  const parsed = response.safeParse(value)
-  if (!parsed.success) {
-    const place = parsed.error.issues[0]?.path.join('.') ?? ''
-    throw unexpected(`an answer that is not of its API's form${place === '' ? '' : ` at ${place}`}`)
-  }
-  const reason = parsed.data.promptFeedback?.blockReason
-  if (reason && !parsed.data.candidates?.length) throw blockedError(reason)
-  return parsed.data
+  const parsed = parseFrom('Gemini', response, value)
+  const reason = parsed.promptFeedback?.blockReason
+  if (reason && !parsed.candidates?.length) throw blockedError(reason)
+  return parsed
 }
 
 /** A whole answer as a chat.completion. @throws PenstockError as `finishOf` does */

@@ -4,21 +4,26 @@ import { z } from 'zod'
 import { effortOf, jsonFormatOf, maxTokensOf } from './canonical-parameters.ts'
 import { geminiConversation } from './gemini-messages.ts'
 import { toolFields } from './gemini-tools.ts'
-import { parseField } from './ollama-parameters.ts'
-import { isFields } from './openai-request.ts'
 import type { ProviderCall } from './provider.ts'
-import { always, type Refusals, unlessEmpty, unlessOne, withoutRefused } from './refusals.ts'
+import {
+  always,
+  type Refusals,
+  unlessAutoOrNone,
+  unlessEmpty,
+  unlessOne,
+  withoutRefused,
+} from './refusals.ts'
+import { isFields, parseField, stopSequences } from './request-fields.ts'
 
 type Fields = Record<string, unknown>
 
-const stopSequences = z.union([z.string().transform((one) => [one]), z.array(z.string())])
 const modalities = z.array(z.enum(['text', 'image']))
 
 const refused: Refusals = new Map<string, (value: unknown) => boolean>([
   ['audio', always],
   ['best_of', unlessOne],
   // The deprecated forms of `tools` and `tool_choice`.
-  ['function_call', (value) => value !== 'auto' && value !== 'none'],
+  ['function_call', unlessAutoOrNone],
   ['functions', unlessEmpty],
   ['logit_bias', unlessEmpty],
   ['modalities', (value) => !modalities.safeParse(value).success],

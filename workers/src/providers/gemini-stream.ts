@@ -2,6 +2,7 @@
 // whole once every candidate that began has its finish reason.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { TokenUsage } from '@penstock/shared/contracts/usage'
+import { createdNow } from './answer-head.ts'
 import { geminiError, unexpected } from './gemini-errors.ts'
 import {
   type Candidate,
@@ -13,7 +14,6 @@ import {
   saidIn,
 } from './gemini-reply.ts'
 import { usageFields, usageOf } from './gemini-usage.ts'
-import { createdNow } from './ollama-endpoint.ts'
 import type { ProviderCall } from './provider.ts'
 import { eventEnd, readEvent } from './sse-event.ts'
 

@@ -2,7 +2,7 @@
 // (ai.google.dev/api/caching#FunctionDeclaration, #FunctionCallingConfig).
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
-import { parseField } from './ollama-parameters.ts'
+import { parseField } from './request-fields.ts'
 
 type Fields = Record<string, unknown>
 

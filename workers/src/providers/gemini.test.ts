@@ -1,30 +1,24 @@
 // The Gemini provider against recorded answers: where a call goes, what becomes of what comes back.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { after, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { noUsage } from '@penstock/shared/contracts/usage'
 import { gemini, geminiUrl } from './gemini.ts'
 import { failsWith, parseEvents } from './ollama-test-kit.ts'
 import {
   type CallOptions,
   firstChoices,
+  fixturesOf,
   json,
   runCall,
   sse,
-  startUpstream,
+  upstreamForTests,
 } from './upstream-test-kit.ts'
 
 type Fields = Record<string, unknown>
 
-const upstream = await startUpstream()
-after(() => upstream.close())
-beforeEach(() => {
-  upstream.received.length = 0
-  upstream.answers.length = 0
-})
+const upstream = await upstreamForTests()
 
-const fixture = (name: string) =>
-  readFileSync(new URL(`fixtures/gemini/${name}`, import.meta.url), 'utf8')
+const fixture = fixturesOf('gemini')
 const messages = [{ role: 'user', content: 'Hello!' }]
 
 function run(body: Fields, options: CallOptions = {}) {
@@ -37,19 +31,15 @@ function run(body: Fields, options: CallOptions = {}) {
   return runCall(gemini.provider, body, { model, ...options, deployment })
 }
 
-function answer(answered: Parameters<typeof upstream.answers.push>[0]) {
-  upstream.answers.splice(0, 1, answered)
-}
-
 async function streamed(bytes: string, size: number, includeUsage = true) {
-  answer(sse(bytes, size))
+  upstream.answer(sse(bytes, size))
   const { text, usage } = await run({ messages }, { stream: true, includeUsage })
   const events = parseEvents(Buffer.from(text))
   return { events, usage, choices: firstChoices(events) }
 }
 
 test('a call goes to the model’s method, with the key in a header and never in the URL', async () => {
-  answer(json(fixture('text-reply.json')))
+  upstream.answer(json(fixture('text-reply.json')))
   await run({ messages }, { deployment: { extraHeaders: { 'X-Team': 'a' } } })
   const [received] = upstream.received
   assert.equal(received?.url, '/v1beta/models/gemini-3-flash-preview:generateContent')
@@ -73,7 +63,7 @@ test('a call goes to the model’s method, with the key in a header and never in
 })
 
 test('a whole reply is a chat.completion', async () => {
-  answer(json(fixture('text-reply.json')))
+  upstream.answer(json(fixture('text-reply.json')))
   const { reply, usage } = await run({ messages })
   const { created, ...rest } = reply ?? {}
   assert.ok(Number.isInteger(created))
@@ -103,12 +93,12 @@ test('a whole reply is a chat.completion', async () => {
     completionTokens: 35,
     reasoningTokens: 34,
   })
-  answer(json(fixture('cached-reply.json')))
+  upstream.answer(json(fixture('cached-reply.json')))
   assert.equal((await run({ messages })).usage?.cachedPromptTokens, 323_383)
 })
 
 test('a tool call keeps its signature for the next turn', async () => {
-  answer(json(fixture('tool-call-reply.json')))
+  upstream.answer(json(fixture('tool-call-reply.json')))
   const { reply } = await run({ messages })
   const [choice] = firstChoices([reply])
   const message = choice?.message as { content: unknown; tool_calls: Fields[] }
@@ -132,7 +122,7 @@ test('images, log probabilities and thoughts have their places', async () => {
   ]
   const logprobsResult = { chosenCandidates: [token], topCandidates: [{ candidates: [token] }] }
   const candidates = [{ content: { parts }, finishReason: 'MAX_TOKENS', logprobsResult }]
-  answer(json({ candidates }))
+  upstream.answer(json({ candidates }))
   const { reply, usage } = await run({ messages })
   const entry = { token: 'Hi', logprob: -0.25, bytes: [72, 105] }
   assert.deepEqual(reply?.choices, [
@@ -207,7 +197,7 @@ test('streamed tool calls count on, and streamed thoughts are reasoning, at any 
 test('one text is embedded alone, several in batches of a hundred', async () => {
   const operation = 'embedding'
   // google-gemini/cookbook, quickstarts/rest/Embeddings_REST.ipynb, its vectors cut.
-  answer(json({ embedding: { values: [-0.02342152, 0.01676572] } }))
+  upstream.answer(json({ embedding: { values: [-0.02342152, 0.01676572] } }))
   const one = await run({ input: 'Hello world', dimensions: 2 }, { operation })
   const model = 'models/gemini-3-flash-preview'
   const content = { parts: [{ text: 'Hello world' }] }
@@ -218,7 +208,7 @@ test('one text is embedded alone, several in batches of a hundred', async () => 
   ])
   assert.equal(one.usage, null)
 
-  answer((response, { body }) => {
+  upstream.answer((response, { body }) => {
     const { length } = body.requests as unknown[]
     const embeddings = Array.from({ length }, (_, index) => ({ values: [index] }))
     json({ embeddings, usageMetadata: { promptTokenCount: length } })(response)
@@ -231,7 +221,7 @@ test('one text is embedded alone, several in batches of a hundred', async () => 
   assert.equal(upstream.received.length, 3)
   assert.equal(many.usage?.promptTokens, 150)
 
-  answer(json({ embeddings: [] }))
+  upstream.answer(json({ embeddings: [] }))
   await assert.rejects(
     run({ input: ['a', 'b'] }, { operation }),
     failsWith('upstream_invalid_response'),

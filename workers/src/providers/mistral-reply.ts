@@ -2,6 +2,7 @@
 // in the content, tool calls without a type or an index, and two finish reasons are rewritten.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
+import { parseFrom, unexpectedFrom } from './unexpected-reply.ts'
 
 type Fields = Record<string, unknown>
 type Emit = (events: Uint8Array) => void
@@ -47,7 +48,7 @@ export function isDifferent(bytes: Uint8Array): boolean {
 
 /** A whole chat reply, or a chunk, in OpenAI's form. @throws PenstockError as `finishOf` does */
 export function chatFields(value: unknown, position = counter()): Fields {
-  const parsed = parse(value)
+  const parsed = parseFrom('Mistral', reply, value)
   return {
     ...parsed,
     choices: parsed.choices.map(({ message, delta, finish_reason: finish, ...rest }) => ({
@@ -61,7 +62,7 @@ export function chatFields(value: unknown, position = counter()): Fields {
 
 /** A whole reply of fill-in-the-middle, or a chunk, as OpenAI's text completion; it is a chat's there. */
 export function completionFields(value: unknown): Fields {
-  const parsed = parse(value)
+  const parsed = parseFrom('Mistral', reply, value)
   return {
     ...parsed,
     object: 'text_completion',
@@ -97,20 +98,12 @@ function rewriting(emit: Emit, rewrite: (event: unknown) => Fields): Emit {
         rewritten += `data: ${JSON.stringify(rewrite(value))}\n\n`
       }
     } catch (cause) {
-      if (cause instanceof SyntaxError) throw invalid('an event that is not JSON', cause)
-      throw cause
+      if (!(cause instanceof SyntaxError)) throw cause
+      throw unexpectedFrom('Mistral', 'an event that is not JSON', cause)
     } finally {
       if (rewritten !== '') emit(Buffer.from(rewritten))
     }
   }
-}
-
-function parse(value: unknown): z.infer<typeof reply> {
-  const parsed = reply.safeParse(value)
-  if (parsed.success) return parsed.data
-  throw invalid(
-    `an answer that is not of its API's form at ${parsed.error.issues[0]?.path.join('.')}`,
-  )
 }
 
 function saidFields(
@@ -178,8 +171,4 @@ function finishOf(finish: string | null | undefined): string | null {
     throw new PenstockError('upstream_error', 'Mistral broke off its answer with an error.')
   }
   return finish === 'model_length' ? 'length' : (finish ?? null)
-}
-
-function invalid(what: string, cause?: unknown): PenstockError {
-  return new PenstockError('upstream_invalid_response', `Mistral sent ${what}.`, { cause })
 }

@@ -4,17 +4,20 @@ import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { TextOperation } from '@penstock/shared/contracts/request'
 import { z } from 'zod'
 import { mistralMessages } from './mistral-messages.ts'
-import { parseField } from './ollama-parameters.ts'
-import { isFields, withoutGatewayFields } from './openai-request.ts'
+import { withoutGatewayFields } from './openai-request.ts'
 import type { ProviderCall } from './provider.ts'
 import {
   always,
   type Refusals,
+  unlessAutoOrNone,
   unlessEmpty,
   unlessFalse,
   unlessOne,
+  unlessTextOnly,
+  unlessZero,
   withoutRefused,
 } from './refusals.ts'
+import { isFields, parseField } from './request-fields.ts'
 
 type Body = Record<string, unknown>
 
@@ -35,26 +38,26 @@ const notSent = new Set([
   'seed',
 ])
 
-const refusedInChat: Refusals = new Map<string, (value: unknown) => boolean>([
+const refusedInChat: Refusals = new Map([
   ['audio', always],
   // The deprecated forms of `tools` and `tool_choice`.
-  ['function_call', (value) => value !== 'auto' && value !== 'none'],
+  ['function_call', unlessAutoOrNone],
   ['functions', unlessEmpty],
   ['logit_bias', unlessEmpty],
   ['logprobs', unlessFalse],
-  ['modalities', (value) => !Array.isArray(value) || value.some((kind) => kind !== 'text')],
-  ['top_logprobs', (value) => value !== 0],
+  ['modalities', unlessTextOnly],
+  ['top_logprobs', unlessZero],
   ['web_search_options', always],
 ])
 
-const refusedInCompletions: Refusals = new Map<string, (value: unknown) => boolean>([
+const refusedInCompletions: Refusals = new Map([
   ['best_of', unlessOne],
   ['echo', unlessFalse],
-  ['frequency_penalty', (value) => value !== 0],
+  ['frequency_penalty', unlessZero],
   ['logit_bias', unlessEmpty],
   ['logprobs', unlessFalse],
   ['n', unlessOne],
-  ['presence_penalty', (value) => value !== 0],
+  ['presence_penalty', unlessZero],
 ])
 
 const refused: Record<TextOperation, Refusals> = {

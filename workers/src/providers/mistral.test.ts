@@ -1,27 +1,21 @@
 // Mistral's API against its documented and recorded wire: what becomes of its replies.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { after, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { codestral, mistral, textCompletionCodestral } from './mistral.ts'
 import { failsWith, parseEvents } from './ollama-test-kit.ts'
 import {
   type CallOptions,
   firstChoices,
+  fixturesOf,
   json,
   runCall,
   sse,
-  startUpstream,
+  upstreamForTests,
 } from './upstream-test-kit.ts'
 
-const upstream = await startUpstream()
-after(() => upstream.close())
-beforeEach(() => {
-  upstream.received.length = 0
-  upstream.answers.length = 0
-})
+const upstream = await upstreamForTests()
 
-const fixture = (name: string) =>
-  readFileSync(new URL(`fixtures/mistral/${name}`, import.meta.url), 'utf8')
+const fixture = fixturesOf('mistral')
 const messages = [{ role: 'user', content: 'Hello!' }]
 const plain = { id: 'a', object: 'chat.completion', choices: [{ index: 0, message: {} }] }
 
@@ -33,7 +27,7 @@ function run(body: Record<string, unknown>, options: CallOptions = {}, entry = m
 type Fields = Record<string, unknown>
 
 async function streamed(name: string, size: number, options: CallOptions = {}) {
-  upstream.answers.splice(0, 1, sse(fixture(name), size))
+  upstream.answer(sse(fixture(name), size))
   const { text, usage } = await run({ messages, prompt: 'x' }, { stream: true, ...options })
   const events = parseEvents(Buffer.from(text))
   return { text, events, usage, choices: firstChoices(events) }
@@ -45,11 +39,11 @@ test('a reply that OpenAI could have sent passes in its own bytes, another is re
   assert.equal(Buffer.from(same.body ?? []).toString(), fixture('fim-reply.json'))
   assert.deepEqual([same.usage?.promptTokens, same.usage?.completionTokens], [8, 91])
 
-  upstream.answers.splice(0, 1, json(fixture('tool-call-reply.json')))
+  upstream.answer(json(fixture('tool-call-reply.json')))
   const called = await run({ messages })
   assert.deepEqual(called.reply, JSON.parse(fixture('tool-call-reply.json')))
 
-  upstream.answers.splice(0, 1, json(fixture('reasoning-reply.json')))
+  upstream.answer(json(fixture('reasoning-reply.json')))
   const { reply, usage } = await run({ messages })
   const message = firstChoices([reply])[0]?.message as Fields
   assert.equal(message.content, 'Therefore, John is \\(\\boxed{22}\\) years old.')
@@ -57,7 +51,7 @@ test('a reply that OpenAI could have sent passes in its own bytes, another is re
   assert.equal(usage?.completionTokens, 1114)
 
   const long = { ...plain, choices: [{ index: 0, message: {}, finish_reason: 'model_length' }] }
-  upstream.answers.splice(0, 1, json(long))
+  upstream.answer(json(long))
   const [cut] = firstChoices([(await run({ messages })).reply])
   assert.equal(cut?.finish_reason, 'length')
 })
@@ -135,7 +129,7 @@ test('fill-in-the-middle is OpenAI’s text completion with a suffix', async () 
     assert.equal(stream.usage?.completionTokens, 8)
   }
   const whole = { deployment: { apiBase: `${upstream.origin}/v1/fim/completions` } }
-  upstream.answers.splice(0, 1, json(fixture('fim-reply.json')))
+  upstream.answer(json(fixture('fim-reply.json')))
   await run({ prompt: 'x' }, { ...whole, operation: 'completion' }, codestral)
   assert.equal(upstream.received.at(-1)?.url, '/v1/fim/completions')
   const several = run({ prompt: ['a', 'b'] }, { operation: 'completion' })
@@ -170,7 +164,7 @@ test('each refusal of Mistral’s has its code', async () => {
     [503, error({ message: 'overloaded' }), 'upstream_error'],
   ] as const
   for (const [status, body, code] of cases) {
-    upstream.answers.splice(0, 1, json(body, status, { 'retry-after': '2' }))
+    upstream.answer(json(body, status, { 'retry-after': '2' }))
     for (const stream of [false, true]) {
       await assert.rejects(run({ messages }, { stream }), (cause) => {
         assert.equal((cause as { info: { retryAfterMs: number } }).info.retryAfterMs, 2_000)
@@ -191,7 +185,7 @@ test('a broken answer is no answer: an error as its end, an error inside, no end
   ] as const
   for (const [bytes, code] of cases) {
     for (const size of [1, 100_000]) {
-      upstream.answers.splice(0, 1, sse(bytes, size))
+      upstream.answer(sse(bytes, size))
       const emitted: string[] = []
       const emit = (events: Uint8Array) => void emitted.push(Buffer.from(events).toString())
       await assert.rejects(run({ messages }, { stream: true, emit }), failsWith(code))
@@ -199,6 +193,6 @@ test('a broken answer is no answer: an error as its end, an error inside, no end
       assert.deepEqual(got, parseEvents(Buffer.from(`${first}\n\n`)), 'it is the client’s')
     }
   }
-  upstream.answers.splice(0, 1, json({ ...plain, choices: [{ index: 0, finish_reason: 'error' }] }))
+  upstream.answer(json({ ...plain, choices: [{ index: 0, finish_reason: 'error' }] }))
   await assert.rejects(run({ messages }), failsWith('upstream_error'))
 })

@@ -2,20 +2,20 @@
 // chat.completion and chat.completion.chunk.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
+import { createdNow, newId } from './answer-head.ts'
 import {
-  createdNow,
   type EndpointCall,
   finishReason,
-  newId,
   parseReply,
   type Translate,
   unexpected,
 } from './ollama-endpoint.ts'
 import { ollamaMessages } from './ollama-messages.ts'
-import { mapParameters, type ParameterRules, parseField } from './ollama-parameters.ts'
+import { mapParameters, type ParameterRules } from './ollama-parameters.ts'
 import type { StreamLine } from './ollama-stream.ts'
 import { openaiUsage, usageOf } from './ollama-usage.ts'
 import type { ProviderCall } from './provider.ts'
+import { parseField } from './request-fields.ts'
 
 const rules: ParameterRules = {
   own: new Set(['messages', 'tools', 'tool_choice']),

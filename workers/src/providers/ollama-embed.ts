@@ -1,11 +1,12 @@
 // /api/embed: OpenAI's embeddings, as numbers or as base64 of little-endian float32.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
-import { base64Float32 } from './base64-float32.ts'
+import { embeddingsOf, isBase64, isVector } from './canonical-embeddings.ts'
 import { type EndpointCall, parseReply, unexpected } from './ollama-endpoint.ts'
-import { mapParameters, type ParameterRules, parseField } from './ollama-parameters.ts'
+import { mapParameters, type ParameterRules } from './ollama-parameters.ts'
 import { usageOf } from './ollama-usage.ts'
 import type { ProviderCall } from './provider.ts'
+import { parseField } from './request-fields.ts'
 
 const rules: ParameterRules = {
   own: new Set(['input', 'encoding_format']),
@@ -21,8 +22,6 @@ const texts = z.union([
     .transform((one) => [one]),
   z.array(z.unknown()).min(1),
 ])
-const encoding = z.enum(['float', 'base64']).default('float')
-// Checked number by number below: zod would make an issue list of a million of them.
 const embedReply = z.object({
   embeddings: z.array(z.array(z.unknown())),
   prompt_eval_count: z.unknown().optional(),
@@ -32,11 +31,11 @@ const embedReply = z.object({
 export function embedCall(call: ProviderCall): EndpointCall {
   const { body, fields } = mapParameters(call, rules)
   const input = textInput(body.input)
-  const form = parseField(encoding, body.encoding_format, 'encoding_format')
+  const asBase64 = isBase64(body.encoding_format)
   return {
     path: '/api/embed',
     request: { model: call.model, input, ...fields },
-    reply: (parsed) => embeddingList(parsed, call.model, input.length, form),
+    reply: (parsed) => embeddingList(parsed, call.model, input.length, asBase64),
     stream: null,
   }
 }
@@ -48,31 +47,18 @@ function textInput(value: unknown): string[] {
   throw new PenstockError('unsupported_parameter', message, { param: 'input' })
 }
 
-function embeddingList(
-  parsed: unknown,
-  model: string,
-  expected: number,
-  form: z.infer<typeof encoding>,
-) {
+function embeddingList(parsed: unknown, model: string, expected: number, asBase64: boolean) {
   const reply = parseReply(embedReply, parsed)
   if (reply.embeddings.length !== expected) {
     throw unexpected(`${reply.embeddings.length} embeddings for ${expected} inputs`)
   }
-  const data = reply.embeddings.map((vector, index) => {
-    if (!isNumbers(vector)) throw unexpected('an embedding that is not a list of numbers')
-    return {
-      object: 'embedding',
-      index,
-      embedding: form === 'base64' ? base64Float32(vector) : vector,
-    }
-  })
+  if (!reply.embeddings.every(isVector)) {
+    throw unexpected('an embedding that is not a list of numbers')
+  }
+  const data = embeddingsOf(reply.embeddings, asBase64)
   const usage = usageOf(reply)
   const tokens = usage?.promptTokens
   const counted =
     tokens === undefined ? {} : { usage: { prompt_tokens: tokens, total_tokens: tokens } }
   return { body: { object: 'list', data, model, ...counted }, usage }
-}
-
-function isNumbers(vector: unknown[]): vector is number[] {
-  return vector.every((value) => typeof value === 'number')
 }

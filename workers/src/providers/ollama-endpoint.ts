@@ -1,9 +1,10 @@
 // What each of Ollama's endpoints provides to ollama.ts: the request, and the way back to OpenAI's
 // form for a whole reply and for a stream.
-import { PenstockError } from '@penstock/shared/contracts/errors'
+import type { PenstockError } from '@penstock/shared/contracts/errors'
 import type { TokenUsage } from '@penstock/shared/contracts/usage'
 import type { z } from 'zod'
 import type { StreamLine } from './ollama-stream.ts'
+import { parseFrom, unexpectedFrom } from './unexpected-reply.ts'
 
 export interface EndpointCall {
   path: '/api/chat' | '/api/generate' | '/api/embed' | '/api/embeddings'
@@ -19,28 +20,15 @@ export type Translate = (line: StreamLine) => string
 
 /** @throws PenstockError `upstream_invalid_response` when Ollama's reply is not of its form. */
 export function parseReply<T>(schema: z.ZodType<T>, value: unknown): T {
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const place = parsed.error.issues[0]?.path.join('.') ?? ''
-  throw unexpected(`an answer that is not of its API's form${place === '' ? '' : ` at ${place}`}`)
+  return parseFrom('Ollama', schema, value)
 }
 
 export function unexpected(what: string): PenstockError {
-  return new PenstockError('upstream_invalid_response', `Ollama sent ${what}.`)
+  return unexpectedFrom('Ollama', what)
 }
 
 /** OpenAI's word for why it ended. Ollama's are `stop`, `length` or none (docs/api.md). */
 export function finishReason(doneReason: unknown, calledTools: boolean): string {
   if (doneReason === 'length') return 'length'
   return calledTools ? 'tool_calls' : 'stop'
-}
-
-/** An id in OpenAI's manner, of the request or of a tool call. */
-export function newId(prefix: 'chatcmpl-' | 'cmpl-' | 'call_'): string {
-  return prefix + crypto.randomUUID().replaceAll('-', '')
-}
-
-/** Now, in OpenAI's unit: seconds. */
-export function createdNow(): number {
-  return Math.floor(Date.now() / 1000)
 }

@@ -1,18 +1,19 @@
 // /api/generate: OpenAI's legacy text completion, which code editors use to fill in the middle.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
+import { createdNow, newId } from './answer-head.ts'
 import {
-  createdNow,
   type EndpointCall,
   finishReason,
-  newId,
   parseReply,
   type Translate,
   unexpected,
 } from './ollama-endpoint.ts'
-import { mapParameters, type ParameterRules, parseField } from './ollama-parameters.ts'
+import { mapParameters, type ParameterRules } from './ollama-parameters.ts'
 import { openaiUsage, usageOf } from './ollama-usage.ts'
 import type { ProviderCall } from './provider.ts'
+import { unlessFalse } from './refusals.ts'
+import { parseField } from './request-fields.ts'
 
 const rules: ParameterRules = {
   own: new Set(['prompt', 'suffix', 'raw']),
@@ -28,7 +29,7 @@ const rules: ParameterRules = {
     'truncate',
   ]),
   // Ollama has them in the shape of a chat's, which a text completion has no place for.
-  refused: new Map([['logprobs', (value: unknown) => value !== false]]),
+  refused: new Map([['logprobs', unlessFalse]]),
 }
 
 const prompts = z.union([z.string().transform((one) => [one]), z.array(z.unknown()).min(1)])

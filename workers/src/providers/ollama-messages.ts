@@ -2,7 +2,14 @@
 // base64, tool arguments as objects, every tool result with its tool's name.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
-import { parseField } from './ollama-parameters.ts'
+import {
+  argumentsOf,
+  imageUrlOf,
+  type Part,
+  textOf,
+  unsupportedContent,
+} from './canonical-messages.ts'
+import { parseField } from './request-fields.ts'
 
 export interface OllamaMessage {
   role: string
@@ -44,13 +51,8 @@ const message = z.object({
 })
 const messages = z.array(message).min(1)
 type Message = z.infer<typeof message>
-type Part = Exclude<NonNullable<Message['content']>, string>[number]
 
-const textPart = z.object({ text: z.string() })
-const refusalPart = z.object({ refusal: z.string() })
-const imagePart = z.object({
-  image_url: z.union([z.string(), z.object({ url: z.string() }).transform(({ url }) => url)]),
-})
+// Its format does not matter here.
 const audioPart = z.object({ input_audio: z.object({ data: z.string() }) })
 
 /**
@@ -73,13 +75,11 @@ function ollamaMessage(from: Message, place: string, toolNames: Map<string, stri
   const thinking = from.reasoning_content || from.reasoning
   if (thinking && from.role === 'assistant') to.thinking = thinking
   if (from.tool_calls?.length) {
-    to.tool_calls = from.tool_calls.map(({ id, function: called }, index) => ({
-      ...(id ? { id } : {}),
-      function: {
-        name: called.name,
-        arguments: argumentsObject(called.arguments, `${place}.tool_calls[${index}]`),
-      },
-    }))
+    to.tool_calls = from.tool_calls.map(({ id, function: called }, index) => {
+      const param = `${place}.tool_calls[${index}].function.arguments`
+      const given = argumentsOf(called.arguments, param)
+      return { ...(id ? { id } : {}), function: { name: called.name, arguments: given } }
+    })
   }
   if (from.role === 'tool') {
     // OpenAI names the call, Ollama the tool; newer versions take both.
@@ -103,20 +103,18 @@ function ollamaContent(content: Message['content'], place: string) {
 function addPart(part: Part, place: string, texts: string[], images: string[]): void {
   switch (part.type) {
     case 'text':
-      texts.push(parseField(textPart, part, place).text)
-      return
     case 'refusal':
-      texts.push(parseField(refusalPart, part, place).refusal)
+      texts.push(textOf(part, place))
       return
     case 'image_url':
-      images.push(imageData(parseField(imagePart, part, place).image_url, `${place}.image_url`))
+      images.push(imageData(imageUrlOf(part, place), `${place}.image_url`))
       return
     case 'input_audio':
       // Ollama takes audio in the same list (openai/openai.go, FromChatRequest).
       images.push(parseField(audioPart, part, place).input_audio.data)
       return
     default:
-      throw unsupported(`Ollama does not take content of the type '${part.type}'.`, place)
+      throw unsupportedContent(`Ollama does not take content of the type '${part.type}'.`, place)
   }
 }
 
@@ -126,25 +124,9 @@ function imageData(url: string, place: string): string {
   const head = url.slice(0, Math.max(comma, 0))
   if (/^data:/i.test(head) && /;base64$/i.test(head)) return url.slice(comma + 1)
   if (/^https?:/i.test(url)) {
-    throw unsupported('Images must be sent as base64 in a data: URL, not as a link.', place)
+    throw unsupportedContent('Images must be sent as base64 in a data: URL, not as a link.', place)
   }
   throw new PenstockError('invalid_request', `${place} is not a base64 data: URL.`, {
     param: place,
   })
-}
-
-function argumentsObject(json: string | null | undefined, place: string): Record<string, unknown> {
-  if (!json?.trim()) return {}
-  const param = `${place}.function.arguments`
-  let value: unknown
-  try {
-    value = JSON.parse(json)
-  } catch (cause) {
-    throw new PenstockError('invalid_request', `${param} is not JSON.`, { param, cause })
-  }
-  return parseField(z.record(z.string(), z.unknown()), value, param)
-}
-
-function unsupported(text: string, param: string): PenstockError {
-  return new PenstockError('unsupported_parameter', text, { param })
 }

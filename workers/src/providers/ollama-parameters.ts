@@ -3,6 +3,16 @@
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { z } from 'zod'
 import type { ProviderCall } from './provider.ts'
+import {
+  always,
+  type Refusals,
+  unlessAutoOrNone,
+  unlessEmpty,
+  unlessFalse,
+  unlessOne,
+  unlessTextOnly,
+} from './refusals.ts'
+import { parseField, stopSequences } from './request-fields.ts'
 
 export interface ParameterRules {
   /** Fields that the endpoint's own file maps. */
@@ -12,9 +22,6 @@ export interface ParameterRules {
   /** Refused where the check holds, besides what no endpoint of Ollama's can do. */
   refused: Refusals
 }
-
-/** By field: whether this value asks for something that Ollama cannot do. */
-type Refusals = ReadonlyMap<string, (value: unknown) => boolean>
 
 export interface OllamaParameters {
   /** The request's body without what was dropped, for the fields in `own`. */
@@ -66,19 +73,19 @@ const thinkOfEffort = new Map<unknown, string | boolean>([
 ])
 
 const refusedEverywhere: Refusals = new Map<string, (value: unknown) => boolean>([
-  ['audio', () => true],
-  ['best_of', (value) => value !== 1],
-  ['echo', (value) => value !== false],
+  ['audio', always],
+  ['best_of', unlessOne],
+  ['echo', unlessFalse],
   // The deprecated forms of `tools` and `tool_choice`.
-  ['function_call', (value) => value !== 'auto' && value !== 'none'],
-  ['functions', (value) => !isEmpty(value)],
-  ['logit_bias', (value) => !isEmpty(value)],
-  ['modalities', (value) => !Array.isArray(value) || value.some((kind) => kind !== 'text')],
-  ['n', (value) => value !== 1],
+  ['function_call', unlessAutoOrNone],
+  ['functions', unlessEmpty],
+  ['logit_bias', unlessEmpty],
+  ['modalities', unlessTextOnly],
+  ['n', unlessOne],
   ['reasoning_effort', (value) => !thinkOfEffort.has(value)],
   // Ollama offers tools to the model and cannot make it call one.
-  ['tool_choice', (value) => value !== 'auto' && value !== 'none'],
-  ['web_search_options', () => true],
+  ['tool_choice', unlessAutoOrNone],
+  ['web_search_options', always],
 ])
 
 const responseFormat = z.discriminatedUnion('type', [
@@ -90,7 +97,6 @@ const responseFormat = z.discriminatedUnion('type', [
   }),
 ])
 const reasoning = z.object({ effort: z.string().nullish() })
-const stopSequences = z.union([z.string().transform((one) => [one]), z.array(z.string())])
 
 /**
  * Maps everything but the endpoint's own fields. `options` is merged from the deployment's defaults,
@@ -120,21 +126,8 @@ export function mapParameters(call: ProviderCall, rules: ParameterRules): Ollama
     ...rest,
     ...sampling(body),
   }
-  if (!isEmpty(options)) fields.options = options
+  if (Object.keys(options).length > 0) fields.options = options
   return { body, fields }
-}
-
-/** @throws PenstockError `invalid_request` naming the place below `param` that is wrong. */
-export function parseField<T>(schema: z.ZodType<T>, value: unknown, param: string): T {
-  const parsed = schema.safeParse(value)
-  if (parsed.success) return parsed.data
-  const [issue] = parsed.error.issues
-  const steps = issue?.path.map((step) =>
-    typeof step === 'number' ? `[${step}]` : `.${String(step)}`,
-  )
-  const place = `${param}${steps?.join('') ?? ''}`
-  const message = `${place}: ${issue?.message ?? 'invalid value'}.`
-  throw new PenstockError('invalid_request', message, { param: place })
 }
 
 /** The body without nulls (OpenAI's "not set") and without what is dropped. */
@@ -178,8 +171,4 @@ function thinkOf(body: Body): string | boolean | undefined {
 function optionsObject(value: unknown): Body {
   if (value === undefined) return {}
   return parseField(z.record(z.string(), z.unknown()), value, 'options')
-}
-
-function isEmpty(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && Object.keys(value).length === 0
 }

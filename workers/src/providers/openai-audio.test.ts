@@ -1,7 +1,7 @@
 // The replies have the fields that OpenAI's SDK (`Transcription`), vLLM's `TranscriptionResponse` and
 // Mistral's API reference ("Create Transcription") name; they are no recordings.
 import assert from 'node:assert/strict'
-import { after, afterEach, before, describe, test } from 'node:test'
+import { describe, test } from 'node:test'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { RoutedOperation } from '@penstock/shared/contracts/request'
 import { azure } from './azure.ts'
@@ -11,18 +11,9 @@ import { openai, vllm } from './openai.ts'
 import { openAiFamily } from './openai-family.ts'
 import type { ProviderEntry } from './provider.ts'
 import { runOperation } from './run-operation.ts'
-import { type CallOptions, json, startUpstream, type Upstream } from './upstream-test-kit.ts'
+import { type CallOptions, json, upstreamForTests } from './upstream-test-kit.ts'
 
-let upstream: Upstream
-
-before(async () => {
-  upstream = await startUpstream()
-})
-after(() => upstream.close())
-afterEach(() => {
-  upstream.received.length = 0
-  upstream.answers.length = 0
-})
+const upstream = await upstreamForTests()
 
 const file = { filename: 'a.mp3', contentType: 'audio/mpeg', bytes: Buffer.from([0, 255, 13, 10]) }
 

@@ -1,7 +1,6 @@
 // The OpenAI-compatible family: each member's address, and what differs.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { after, beforeEach, test } from 'node:test'
+import { test } from 'node:test'
 import { lookUpPrices } from '@penstock/shared/pricing/price-table'
 import { azure } from './azure.ts'
 import { gemini } from './gemini.ts'
@@ -10,17 +9,18 @@ import { failsWith, testCall } from './ollama-test-kit.ts'
 import { openAiFamily } from './openai-family.ts'
 import { endpointUrl } from './openai-request.ts'
 import { resolveProvider } from './resolve.ts'
-import { type CallOptions, json, runCall, sse, startUpstream } from './upstream-test-kit.ts'
+import {
+  type CallOptions,
+  fixturesOf,
+  json,
+  runCall,
+  sse,
+  upstreamForTests,
+} from './upstream-test-kit.ts'
 
-const upstream = await startUpstream()
-after(() => upstream.close())
-beforeEach(() => {
-  upstream.received.length = 0
-  upstream.answers.length = 0
-})
+const upstream = await upstreamForTests()
 
-const fixture = (name: string) =>
-  readFileSync(new URL(`fixtures/openai-family/${name}`, import.meta.url), 'utf8')
+const fixture = fixturesOf('openai-family')
 const messages = [{ role: 'user', content: 'Hello!' }]
 const reply = { id: 'a', object: 'chat.completion', choices: [{ index: 0, message: {} }] }
 
@@ -114,7 +114,7 @@ test('recorded streams pass through, and their usage is read', async () => {
   ] as const
   for (const [model, name, counts] of cases) {
     for (const size of [1, 1_000]) {
-      upstream.answers.splice(0, 1, sse(fixture(name), size))
+      upstream.answer(sse(fixture(name), size))
       const { text, usage } = await run(model, { messages }, { stream: true, includeUsage: true })
       assert.equal(text, fixture(name).replace('data: [DONE]\n\n', ''))
       const { promptTokens, completionTokens, reasoningTokens } = usage ?? {}
@@ -171,7 +171,7 @@ test('a prompt that is too long is told by the sentences of those without a code
     "This model's maximum context length is 131072 tokens. However, you requested 131134 tokens",
   ]
   for (const message of said) {
-    upstream.answers.splice(0, 1, json({ error: { message, code: 'invalid_request_error' } }, 400))
+    upstream.answer(json({ error: { message, code: 'invalid_request_error' } }, 400))
     await assert.rejects(run('xai/grok-3', { messages }), failsWith('context_window_exceeded'))
   }
 })

@@ -6,6 +6,7 @@ import type { Operation, RoutedOperation, TextOperation } from '@penstock/shared
 import type { HttpRequest } from './http.ts'
 import type { ProviderCall } from './provider.ts'
 import { connectionParams, type Refusals, withoutRefused } from './refusals.ts'
+import { isFields } from './request-fields.ts'
 
 /** What differs between servers that speak OpenAI's API. */
 export interface OpenAiDialect {
@@ -26,7 +27,8 @@ export interface OpenAiDialect {
   plainLists?: true
 }
 
-const paths: Record<Operation, string> = {
+/** Behind the version, and the same wherever OpenAI's API is spoken. */
+export const endpointPaths: Record<Operation, string> = {
   chat: '/chat/completions',
   completion: '/completions',
   embedding: '/embeddings',
@@ -80,7 +82,7 @@ export function apiBaseOf({ apiBase }: Deployment): string {
 export function endpointUrl(
   apiBase: string,
   operation: Operation,
-  path: string = paths[operation],
+  path: string = endpointPaths[operation],
 ): string {
   const key = `${path} ${apiBase}`
   const known = urls.get(key)
@@ -177,8 +179,4 @@ export function headersFor(
 
 function bearer({ apiKey }: Deployment): Record<string, string> {
   return apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }
-}
-
-export function isFields(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

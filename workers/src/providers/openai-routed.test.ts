@@ -1,7 +1,7 @@
 // vLLM's reply is the one of its documentation ("Re-rank API"). Those of OpenAI and Mistral are no
 // recordings: they have the fields that the SDK's types and the API reference name.
 import assert from 'node:assert/strict'
-import { after, afterEach, before, test } from 'node:test'
+import { test } from 'node:test'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { azure } from './azure.ts'
 import { mistral } from './mistral.ts'
@@ -10,18 +10,9 @@ import { openai, textCompletionOpenai, vllm } from './openai.ts'
 import type { ProviderEntry } from './provider.ts'
 import { runOperation } from './run-operation.ts'
 import { sim } from './sim.ts'
-import { type CallOptions, json, startUpstream, type Upstream } from './upstream-test-kit.ts'
+import { type CallOptions, json, upstreamForTests } from './upstream-test-kit.ts'
 
-let upstream: Upstream
-
-before(async () => {
-  upstream = await startUpstream()
-})
-after(() => upstream.close())
-afterEach(() => {
-  upstream.received.length = 0
-  upstream.answers.length = 0
-})
+const upstream = await upstreamForTests()
 
 type Operation = Parameters<typeof runOperation>[1]
 

@@ -59,3 +59,13 @@ export const unlessEmpty = (value: unknown): boolean =>
   typeof value !== 'object' || value === null || Object.keys(value).length > 0
 
 export const unlessFalse = (value: unknown): boolean => value !== false
+
+/** For penalties and counts: 0 asks for nothing. */
+export const unlessZero = (value: unknown): boolean => value !== 0
+
+/** For a choice of tools, by its deprecated name too, where the upstream cannot be made to call one. */
+export const unlessAutoOrNone = (value: unknown): boolean => value !== 'auto' && value !== 'none'
+
+/** For `modalities`. */
+export const unlessTextOnly = (value: unknown): boolean =>
+  !Array.isArray(value) || value.some((kind) => kind !== 'text')

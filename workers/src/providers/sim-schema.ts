@@ -1,5 +1,7 @@
 // A value that fits a JSON schema well enough to be parsed by it: for simulated tool calls and
 // structured output.
+import { isFields } from './request-fields.ts'
+
 const maxDepth = 8
 const maxNodes = 2_000
 
@@ -44,22 +46,7 @@ export function valueFor(schema: unknown): unknown {
   }
 }
 
-type Fields = Record<string, unknown> & {
-  type?: unknown
-  enum?: unknown
-  const?: unknown
-  default?: unknown
-  $ref?: unknown
-  anyOf?: unknown
-  oneOf?: unknown
-  allOf?: unknown
-  items?: unknown
-  minItems?: unknown
-  minLength?: unknown
-  minimum?: unknown
-  properties?: unknown
-  format?: unknown
-}
+type Fields = Record<string, unknown>
 
 const formats: Record<string, string> = {
   'date-time': '2026-01-01T00:00:00Z',
@@ -90,8 +77,4 @@ function resolveRef(root: unknown, ref: string): unknown {
     node = isFields(node) ? node[part] : undefined
   }
   return node
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

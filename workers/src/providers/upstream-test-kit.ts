@@ -1,8 +1,10 @@
 // What the tests of providers over HTTP share: a server that records what it is sent and answers what
 // the test says, and the run of one call against it.
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { after, afterEach } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { closeHttp } from './http.ts'
 import { testCall } from './ollama-test-kit.ts'
@@ -16,18 +18,22 @@ export interface Received {
   body: Record<string, unknown>
 }
 
+type Answering = (response: http.ServerResponse, received: Received) => void
+
 export interface Upstream {
   /** Without a slash at its end. */
   origin: string
   received: Received[]
   /** The next answers, the last one for good. */
-  answers: ((response: http.ServerResponse, received: Received) => void)[]
+  answers: Answering[]
+  /** In place of what `answers` holds. */
+  answer(next: Answering): void
   close(): Promise<void>
 }
 
 export async function startUpstream(): Promise<Upstream> {
   const received: Received[] = []
-  const answers: Upstream['answers'] = []
+  const answers: Answering[] = []
   const server = http.createServer(async (request, response) => {
     const bytes = Buffer.concat(await request.toArray())
     const { url = '', headers } = request
@@ -42,12 +48,29 @@ export async function startUpstream(): Promise<Upstream> {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     received,
     answers,
+    answer: (next) => void answers.splice(0, answers.length, next),
     async close() {
       await closeHttp()
       server.close()
       server.closeAllConnections()
     },
   }
+}
+
+/** For the tests of one file: forgets after each what it was sent and was to answer. */
+export async function upstreamForTests(): Promise<Upstream> {
+  const upstream = await startUpstream()
+  after(() => upstream.close())
+  afterEach(() => {
+    upstream.received.length = 0
+    upstream.answers.length = 0
+  })
+  return upstream
+}
+
+/** Reads what was recorded of an upstream. */
+export function fixturesOf(upstream: string): (name: string) => string {
+  return (name) => readFileSync(new URL(`fixtures/${upstream}/${name}`, import.meta.url), 'utf8')
 }
 
 /** JSON, or a form's fields and file. */

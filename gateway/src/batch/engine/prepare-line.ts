@@ -1,9 +1,11 @@
 // What an endpoint makes of a line's body: the request as it enters the queue, and the answer as it
 // stands in the output file. THE table of the endpoints that batches may name.
+
 import type { FrameEnd, FrameHead } from '@penstock/shared/bus/frame-codec'
 import { type ErrorInfo, errorBody, PenstockError } from '@penstock/shared/contracts/errors'
 import type { DialectName, Operation } from '@penstock/shared/contracts/request'
 import { dialectOf } from '@penstock/shared/dialects/table'
+import { parseFields } from '@penstock/shared/parse-fields'
 import type { z } from 'zod'
 import { dialectErrors, dialectForm } from '../../answer-form.ts'
 import { readDialect } from '../../read-request.ts'
@@ -12,7 +14,6 @@ import {
   completionRequest,
   embeddingRequest,
   type KnownFields,
-  parseFields,
 } from '../../schemas.ts'
 
 export interface PreparedLine {

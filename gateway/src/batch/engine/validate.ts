@@ -1,10 +1,11 @@
 // Checks an input file in one pass, line by line, and cuts it into slices: every bad line is reported
 // with its number. Memory is bounded by the longest line and by the number of lines.
+
 import { hash } from 'node:crypto'
 import { type BatchFault, batchLine } from '@penstock/shared/contracts/batches'
 import { PenstockError, toErrorInfo } from '@penstock/shared/contracts/errors'
+import { parseFields } from '@penstock/shared/parse-fields'
 import { z } from 'zod'
-import { parseFields } from '../../schemas.ts'
 import { type FileLine, maxLineBytes, parseLine, readLines } from './lines.ts'
 import { prepareLine } from './prepare-line.ts'
 

@@ -3,11 +3,13 @@
 import { z } from 'zod'
 import {
   budgetFields,
+  modelBudgetReply,
   names,
   nameText,
   params,
   rateFields,
   rateReply,
+  spendLimitsReply,
   wholeListFields,
 } from './fields.ts'
 import { operation } from './operation.ts'
@@ -15,20 +17,16 @@ import { operation } from './operation.ts'
 const limits = { ...rateFields, ...budgetFields }
 
 /** A model's budget; what was spent of it stands with whoever spent it. */
-const modelBudget = z.object({
-  max_budget: z.number().nullable(),
-  max_tokens_budget: z.number().nullable(),
-  budget_duration: z.string().nullable(),
+const modelBudget = modelBudgetReply.pick({
+  max_budget: true,
+  max_tokens_budget: true,
+  budget_duration: true,
 })
 
 /** Money in US dollars. */
 export const budgetReply = z.object({
   budget_id: z.string(),
-  max_budget: z.number().nullable(),
-  soft_budget: z.number().nullable(),
-  max_tokens_budget: z.number().nullable(),
-  budget_duration: z.string().nullable(),
-  budget_timezone: z.string().nullable(),
+  ...spendLimitsReply,
   model_max_budget: z.record(z.string(), modelBudget),
   ...rateReply,
   created_at: z.iso.datetime(),

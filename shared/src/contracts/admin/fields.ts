@@ -18,6 +18,9 @@ export const teamIdText = nameText.regex(/^[^/]*$/, 'must not contain a slash')
 
 export const names = z.array(nameText).max(maxNames)
 
+/** Names of one's own for models: alias → model. */
+export const modelAliases = z.record(nameText, nameText)
+
 /** `30s`, `15m`, `12h`, `30d`, `2w`, `1mo`. */
 export const durationText = z
   .string()
@@ -167,13 +170,18 @@ export const modelBudgetReply = z.object({
   tokens_spent: z.number(),
 })
 
-/** How a holder's budget stands. */
-export const budgetReply = {
+/** What may be spent, in US dollars and in tokens, and in what time. */
+export const spendLimitsReply = {
   max_budget: nullable(z.number()),
   soft_budget: nullable(z.number()),
   max_tokens_budget: nullable(z.number()),
   budget_duration: nullable(z.string()),
   budget_timezone: nullable(z.string()),
+}
+
+/** How a holder's budget stands. */
+export const budgetReply = {
+  ...spendLimitsReply,
   budget_reset_at: nullable(moment),
   /** US dollars in the current period: what is compared with `max_budget`. */
   spend: z.number(),
@@ -204,4 +212,3 @@ export const holderReply = {
   created_by: nullable(z.string()),
   updated_at: moment,
 }
-export type HolderReply = z.output<z.ZodObject<typeof holderReply>>

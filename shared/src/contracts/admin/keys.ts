@@ -5,6 +5,7 @@ import {
   durationText,
   holderFields,
   holderReply,
+  modelAliases,
   names,
   nameText,
   pageFields,
@@ -23,8 +24,7 @@ const keyFields = {
   key_alias: nameText.nullish(),
   user_id: nameText.nullish(),
   team_id: nameText.nullish(),
-  /** The key's own names for models: alias → model. */
-  aliases: z.record(nameText, nameText).nullish(),
+  aliases: modelAliases.nullish(),
   /** LiteLLM's other types restrict the routes, which we do not. */
   key_type: z.literal('default').nullish(),
 }
@@ -47,8 +47,15 @@ export const keyInfo = z.object({
 })
 export type KeyInfo = z.output<typeof keyInfo>
 
-export const keyFieldsOf = z.object(changeFields)
-export type KeyChange = z.output<typeof keyFieldsOf>
+/** Of the keys that an answer shows with a team or a user. */
+export const keyLimitField = {
+  key_limit: z.coerce.number().pipe(z.int().min(1).max(1_000)).default(100),
+}
+
+/** The newest, at most `key_limit` of the `keys_count`. */
+export const keysShown = { keys: z.array(keyInfo), keys_count: z.int() }
+
+export type KeyChange = z.output<z.ZodObject<typeof changeFields>>
 
 export const keyOperations = {
   'key.generate': operation({

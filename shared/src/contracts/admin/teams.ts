@@ -4,23 +4,25 @@ import {
   budgetFields,
   holderFields,
   holderReply,
+  modelAliases,
   names,
   nameText,
   params,
+  spendLimitsReply,
   teamIdText,
   wholeListFields,
 } from './fields.ts'
-import { keyInfo } from './keys.ts'
+import { keyLimitField, keysShown } from './keys.ts'
 import { operation } from './operation.ts'
 
 const maxMembers = 1_000
 
-const role = z.enum(['admin', 'user'])
+export const memberRole = z.enum(['admin', 'user'])
 
 /** By its id, or else by the address it has; one that is not known yet is made. */
 const member = z
   .strictObject({
-    role: role.default('user'),
+    role: memberRole.default('user'),
     user_id: nameText.nullish(),
     user_email: nameText.nullish(),
   })
@@ -42,8 +44,8 @@ export type MemberBudgetFields = z.output<z.ZodObject<typeof memberBudget>>
 const fields = {
   team_alias: nameText.nullish(),
   organization_id: nameText.nullish(),
-  /** Its keys' names for models: alias → model. */
-  model_aliases: z.record(nameText, nameText).nullish(),
+  /** Of its keys. */
+  model_aliases: modelAliases.nullish(),
   ...holderFields,
 }
 export type TeamFields = z.output<z.ZodObject<typeof fields>>
@@ -51,7 +53,7 @@ export type TeamFields = z.output<z.ZodObject<typeof fields>>
 const memberReply = z.object({
   user_id: z.string(),
   user_email: z.string().nullable(),
-  role,
+  role: memberRole,
 })
 
 /** How a member stands in the team; money in US dollars. */
@@ -63,13 +65,9 @@ const membership = z.object({
   tokens_spent: z.number(),
   /** Null: it may spend what the team may. */
   litellm_budget_table: z
-    .object({
-      max_budget: z.number().nullable(),
-      max_tokens_budget: z.number().nullable(),
-      budget_duration: z.string().nullable(),
-      budget_timezone: z.string().nullable(),
-      budget_reset_at: z.iso.datetime().nullable(),
-    })
+    .object(spendLimitsReply)
+    .omit({ soft_budget: true })
+    .extend({ budget_reset_at: z.iso.datetime().nullable() })
     .nullable(),
 })
 export type MembershipReply = z.infer<typeof membership>
@@ -86,11 +84,6 @@ export const teamReply = z.object({
 })
 export type TeamReply = z.infer<typeof teamReply>
 
-/** Of keys that an answer shows with a team or a user. */
-export const keyLimitField = {
-  key_limit: z.coerce.number().pipe(z.int().min(1).max(1_000)).default(100),
-}
-
 const teamId = params({ team_id: teamIdText })
 
 export const teamOperations = {
@@ -105,19 +98,15 @@ export const teamOperations = {
     }),
     reply: teamReply,
   }),
-  /** `keys`: the newest, at most `key_limit` of the `keys_count`. A plain member sees its own. */
+  /** A plain member sees its own keys. */
   'team.info': operation({
     method: 'get',
     path: '/team/info',
-    params: params({
-      team_id: teamIdText,
-      ...keyLimitField,
-    }),
+    params: params({ team_id: teamIdText, ...keyLimitField }),
     reply: z.object({
       team_id: z.string(),
       team_info: teamReply,
-      keys: z.array(keyInfo),
-      keys_count: z.int(),
+      ...keysShown,
       team_memberships: z.array(membership),
     }),
   }),
@@ -165,10 +154,10 @@ export const teamOperations = {
     params: params({
       team_id: teamIdText,
       user_id: nameText,
-      role: role.nullish(),
+      role: memberRole.nullish(),
       ...memberBudget,
     }),
-    reply: membership.extend({ role }),
+    reply: membership.extend({ role: memberRole }),
   }),
   /** The keys that the member has in the team go with it. */
   'team.member_delete': operation({

@@ -5,14 +5,16 @@ import {
   durationText,
   holderFields,
   holderReply,
+  modelAliases,
   names,
   nameText,
+  pageFields,
   params,
   teamIdText,
 } from './fields.ts'
-import { keyInfo } from './keys.ts'
+import { keyLimitField, keysShown } from './keys.ts'
 import { operation } from './operation.ts'
-import { keyLimitField, teamReply } from './teams.ts'
+import { memberRole, teamReply } from './teams.ts'
 
 /**
  * LiteLLM's roles but for its admins: here only the master key is one, and a user is the admin of a
@@ -36,7 +38,7 @@ const joined = z.preprocess(
   (given) => (typeof given === 'string' ? { team_id: given } : given),
   z.strictObject({
     team_id: teamIdText,
-    user_role: z.enum(['admin', 'user']).default('user'),
+    user_role: memberRole.default('user'),
     max_budget_in_team: budgetFields.max_budget,
   }),
 )
@@ -68,8 +70,8 @@ export const userOperations = {
       key_alias: nameText.nullish(),
       /** Until the key expires. */
       duration: durationText.nullish(),
-      /** The key's own names for models: alias → model. */
-      aliases: z.record(nameText, nameText).nullish(),
+      /** Of the key. */
+      aliases: modelAliases.nullish(),
       ...fields,
     }),
     reply: z.object({
@@ -82,10 +84,7 @@ export const userOperations = {
     }),
     makesKey: 'key',
   }),
-  /**
-   * Without a `user_id`: the asker's own. `keys`: the newest, at most `key_limit` of the
-   * `keys_count`. `teams`: at most 100; `user_info` names all.
-   */
+  /** Without a `user_id`: the asker's own. `teams`: at most 100; `user_info` names all. */
   'user.info': operation({
     method: 'get',
     path: '/user/info',
@@ -93,8 +92,7 @@ export const userOperations = {
     reply: z.object({
       user_id: z.string(),
       user_info: userReply,
-      keys: z.array(keyInfo),
-      keys_count: z.int(),
+      ...keysShown,
       teams: z.array(teamReply),
     }),
   }),
@@ -119,7 +117,7 @@ export const userOperations = {
       user_ids: z.string().max(4_000).optional(),
       /** Or a part of it. */
       user_email: nameText.optional(),
-      page: z.coerce.number().pipe(z.int().min(1).max(1_000_000)).default(1),
+      page: pageFields.page,
       page_size: z.coerce.number().pipe(z.int().min(1).max(100)).default(25),
     }),
     reply: z.object({
