@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { completionOf } from '../harness/answers.ts'
+import type { Client } from '../harness/client.ts'
+import { eventually } from '../harness/eventually.ts'
 import { type Instance, npmStart } from '../harness/launcher.ts'
 
 const stopLimitMs = 10_000
@@ -29,6 +31,11 @@ function configOf(name: string): string {
   return `model_list: [{model_name: ${name}, litellm_params: {model: sim/lorem}}]`
 }
 
+async function answers(client: Client, model: string): Promise<void> {
+  const body = { model, messages: [{ role: 'user', content: 'hello' }] }
+  assert.notEqual(completionOf(await client.post('/v1/chat/completions', body)).text, '')
+}
+
 test('under the launcher a refused edit is shown on the terminal, and the old config goes on', async () => {
   const client = await instance.ready()
   try {
@@ -39,9 +46,18 @@ test('under the launcher a refused edit is shown on the terminal, and the old co
         new RegExp(`\\[${part}\\] ${refusal}: The config has a problem:\\n.*got 7`),
       )
     }
-    const messages = [{ role: 'user', content: 'hello' }]
-    const body = { model: 'before', messages }
-    assert.notEqual(completionOf(await client.post('/v1/chat/completions', body)).text, '')
+    await answers(client, 'before')
+
+    // One that has to start anew meanwhile waits for the edit that mends the file.
+    process.kill((await instance.process(/cli\.ts worker /)).pid, 'SIGKILL')
+    await instance.prints(/^worker ended \(it refused its configuration\); starting it again in/m)
+    await writeFile(configFile, configOf('after'))
+    await eventually('an answer by the mended config', () =>
+      answers(client, 'after').then(
+        () => true,
+        () => false,
+      ),
+    )
   } finally {
     await client.close()
   }

@@ -30,6 +30,8 @@ export interface Household {
   runOnce(command: ServiceCommand): Promise<Exit>
   /** Ends the services that a launcher killed before this one left in this data directory. */
   endLeftovers(): Promise<void>
+  /** It is ready: from now on a service that refuses its configuration is no reason to end. */
+  serves(): void
   stopAll(): Promise<void>
 }
 
@@ -37,6 +39,7 @@ export function createHousehold(dataDir: string, terminal: Terminal, ending: End
   const logDir = terminal.json ? null : join(dataDir, 'logs')
   if (logDir !== null) mkdirSync(logDir, { recursive: true, mode: 0o700 })
   const kept = new Map<string, Supervisor<Run>>()
+  let isServing = false
   const pidFile = (name: string) => join(dataDir, 'run', `${name}.pid`)
 
   const openLog = (name: string) =>
@@ -53,8 +56,12 @@ export function createHousehold(dataDir: string, terminal: Terminal, ending: End
       ...options,
       say: terminal.say,
       signal: ending.signal,
-      onRefusal: (name) =>
-        ending.finish(configurationExitCode, `${name} refused its configuration (see above).`),
+      onRefusal(name) {
+        // An edit that the others refused is no reason to end them: it waits for the next edit.
+        if (isServing) return false
+        ending.finish(configurationExitCode, `${name} refused its configuration (see above).`)
+        return true
+      },
     })
     kept.set(options.name, supervisor)
     return supervisor
@@ -84,6 +91,9 @@ export function createHousehold(dataDir: string, terminal: Terminal, ending: End
     },
     async endLeftovers() {
       await Promise.all(serviceOrder.map((name) => endLeftover(pidFile(name), 'SIGTERM')))
+    },
+    serves() {
+      isServing = true
     },
     async stopAll() {
       const stop = (names: string[], limitMs: number) =>

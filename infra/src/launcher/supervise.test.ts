@@ -32,7 +32,10 @@ function observed(start: (n: number, previous: Run | null) => Promise<Run>) {
     name: 'worker',
     signal: ending.signal,
     say: (text) => said.push(text),
-    onRefusal: (name) => refused.resolve(name),
+    onRefusal(name) {
+      refused.resolve(name)
+      return true
+    },
     pauseMs: () => 1,
     async start(previous) {
       const n = ++starts

@@ -18,8 +18,8 @@ export interface SuperviseOptions<R extends Run> {
   say(text: string): void
   /** Aborted when all is to stop: from then on nothing is started again. */
   signal: AbortSignal
-  /** The process refused its configuration (exit code 78): it is not started again. */
-  onRefusal(name: string): void
+  /** The process refused its configuration (exit code 78). @returns whether to give it up */
+  onRefusal(name: string): boolean
   pauseMs?: (failures: number) => number
 }
 
@@ -36,6 +36,10 @@ const killedExitCode = 137
 const firstPauseMs = 250
 const longestPauseMs = 10_000
 const settledMs = 30_000
+
+function howOf(end: Exit | { failed: string }): string {
+  return 'failed' in end ? `not started: ${end.failed}` : describeExit(end)
+}
 
 /** @param failures in a row, from 1 */
 export function backoffMs(failures: number): number {
@@ -72,13 +76,11 @@ export function supervise<R extends Run>(options: SuperviseOptions<R>): Supervis
       const startedAt = Date.now()
       const end = await runOnce()
       if (stopping.aborted || current === null) return
-      if ('code' in end && end.code === configurationExitCode) {
-        options.onRefusal(name)
-        return
-      }
+      const isRefused = 'code' in end && end.code === configurationExitCode
+      if (isRefused && options.onRefusal(name)) return
       failures = Date.now() - startedAt < settledMs ? failures + 1 : 1
       const pause = pauseMs(failures)
-      const how = 'failed' in end ? `not started: ${end.failed}` : describeExit(end)
+      const how = isRefused ? 'it refused its configuration' : howOf(end)
       say(`${name} ended (${how}); starting it again in ${pause / 1000} s`)
       await sleep(pause, null, { signal: stopping }).catch(() => {})
     }

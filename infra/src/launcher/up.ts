@@ -95,6 +95,7 @@ async function launch({ settings, env, terminal, ending, household }: Launch): P
 
   const baseUrl = localUrl(host, port)
   await untilReady(baseUrl, terminal, ending, household)
+  household.serves()
   const models = await listModels(baseUrl, config.masterKey)
   for (const line of bannerLines({
     baseUrl,
