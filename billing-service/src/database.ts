@@ -1,7 +1,7 @@
 // The tables as TypeScript knows them, and how to open them.
 import type { ErrorInfo } from '@penstock/shared/contracts/errors'
 import type { Operation } from '@penstock/shared/contracts/request'
-import { openPostgres, type PostgresOptions } from '@penstock/shared/open-postgres'
+import { openPool, openPostgres, type PostgresOptions } from '@penstock/shared/open-postgres'
 import type { PriceSource, UnitPrices } from '@penstock/shared/pricing/price'
 import type { Generated, Kysely } from 'kysely'
 import type { AccessTables } from './access-tables.ts'
@@ -105,9 +105,16 @@ export interface Database extends AccessTables {
   usage_dead_letter: UsageDeadLetterTable
 }
 
+const applicationName = 'penstock-billing'
+
 export type DatabaseOptions = Omit<PostgresOptions, 'applicationName'>
 
 /** Connects on first use. `db.destroy()` closes it. */
 export function openDatabase(options: DatabaseOptions): Kysely<Database> {
-  return openPostgres<Database>({ ...options, applicationName: 'penstock-billing' })
+  return openPostgres<Database>({ ...options, applicationName })
+}
+
+/** For statements that are asked beside Kysely. `pool.end()` closes it. */
+export function openDatabasePool(options: DatabaseOptions) {
+  return openPool({ ...options, applicationName })
 }

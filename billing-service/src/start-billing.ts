@@ -9,7 +9,7 @@ import type { Logger } from '@penstock/shared/telemetry/log'
 import { startTracing } from '@penstock/shared/telemetry/trace'
 import { startAccess } from './access/start-access.ts'
 import { answerSpend } from './answer-spend.ts'
-import { openDatabase } from './database.ts'
+import { openDatabase, openDatabasePool } from './database.ts'
 import { answerReserve } from './money/answer-reserve.ts'
 import { reportSoftBudgets } from './money/report-soft-budgets.ts'
 import { reserve } from './money/reserve.ts'
@@ -73,7 +73,9 @@ export async function startBilling({
   const books = openDatabase({ databaseUrl, max: 2, statementTimeoutMs: 5_000, onIdleError })
   const questions = openDatabase({ databaseUrl, max: 3, statementTimeoutMs: 8_000, onIdleError })
   const upkeep = openDatabase({ databaseUrl, max: 1, statementTimeoutMs: 60_000, onIdleError })
-  const budgets = openDatabase({ databaseUrl, max: 2, statementTimeoutMs: 2_000, onIdleError })
+  const budgets = { databaseUrl, max: 1, statementTimeoutMs: 2_000, onIdleError }
+  const reservations = openDatabasePool({ ...budgets, kept: 1 })
+  const expiries = openDatabase(budgets)
 
   const watch = await watchDatabase(books)
   const usage = await consumeUsage(bus, log, async (messages) => {
@@ -82,8 +84,8 @@ export async function startBilling({
     reportUsage(log, tracing, stored, startedAt)
     reportSoftBudgets(bus, log, stored.crossings)
   })
-  const stopReserving = answerReserve(bus, log, (asked) => reserve(budgets, asked))
-  const stopSweep = startSweep(budgets, log)
+  const stopReserving = answerReserve(bus, log, (asked) => reserve(reservations, asked))
+  const stopSweep = startSweep(expiries, log)
   const stopAnswering = answerSpend(bus, questions, log)
   const access = startAccess({ bus, databaseUrl, log, settings: () => settings, onIdleError })
   const stopHeartbeat = startHeartbeat(bus, 'billing', id, () => {
@@ -109,7 +111,8 @@ export async function startBilling({
       const enough = sleep(questionsCloseMs, undefined, { ref: false })
       await Promise.all([
         books.destroy(),
-        budgets.destroy(),
+        reservations.end(),
+        expiries.destroy(),
         Promise.race([
           Promise.all([questions.destroy(), upkeep.destroy(), access.close()]),
           enough,

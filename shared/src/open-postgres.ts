@@ -8,6 +8,8 @@ export interface PostgresOptions {
   applicationName: string
   /** Connections at most. */
   max: number
+  /** Of those, how many stay open although nobody uses them; none unless it is said. */
+  kept?: number
   /** How long one statement may run, in milliseconds. */
   statementTimeoutMs: number
   /** Called when a connection breaks that nobody was using; the pool replaces it by itself. */
@@ -21,12 +23,16 @@ export function openPostgres<Tables>(options: PostgresOptions): Kysely<Tables> {
   return new Kysely<Tables>({ dialect: new PostgresDialect({ pool: openPool(options) }) })
 }
 
-/** The same for whoever speaks to the driver itself. */
+/**
+ * The same for whoever speaks to the driver itself: a statement so frequent that it is worth a name is
+ * parsed once per connection, and Kysely gives none.
+ */
 export function openPool(options: PostgresOptions): pg.Pool {
   const { onConnect } = options
   const pool = new pg.Pool({
     connectionString: options.databaseUrl,
     max: options.max,
+    min: options.kept ?? 0,
     application_name: options.applicationName,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,

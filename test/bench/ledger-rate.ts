@@ -2,6 +2,7 @@
 // settlements: a full stream, the service's own consumer, a real PostgreSQL and NATS on this machine.
 // `node test/bench/ledger-rate.ts` prints it; nothing is asserted.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { openDatabasePool } from '@penstock/billing-service/database'
 import { reserve } from '@penstock/billing-service/money/reserve'
 import { startBilling } from '@penstock/billing-service/start-billing'
 import { type Bus, connectBus } from '@penstock/shared/bus/connect'
@@ -55,10 +56,13 @@ async function fill(servers: Servers, bus: Bus): Promise<void> {
     select 'key', 'key-' || n, 1000000000000000 from generate_series(0, ${keys - 1}::int) as n
     `.execute(servers.db)
   const together = 250
+  const { databaseUrl } = servers
+  const pool = openDatabasePool({ databaseUrl, max: 1, statementTimeoutMs: 20_000 })
   for (let from = 0; from < events; from += together * reservedOneIn) {
     const asked = Array.from({ length: together }, (_, i) => questionOf(from + i * reservedOneIn))
-    await reserve(servers.db, asked)
+    await reserve(pool, asked)
   }
+  await pool.end()
   const subject = channels.usage.subject()
   for (let from = 0; from < events; from += together * eventsPerMessage) {
     await Promise.all(

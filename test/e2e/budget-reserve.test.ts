@@ -54,11 +54,11 @@ test('of 200 that ask two services at once exactly those are granted that the bu
 })
 
 test('what is asked twice is reserved once, with the same answer', async (t) => {
-  const { db } = await freshDatabase(t, databases)
+  const { db, pool } = await freshDatabase(t, databases)
   await setBudget(db, key, { max: 3n * dollar })
   const asked = question('req', 2n * dollar)
-  const first = await reserve(db, [asked])
-  assert.deepEqual(await reserve(db, [asked, asked]), [...first, ...first])
+  const first = await reserve(pool, [asked])
+  assert.deepEqual(await reserve(pool, [asked, asked]), [...first, ...first])
   assert.deepEqual(first, [
     {
       granted: true,
@@ -80,22 +80,22 @@ test('what is asked twice is reserved once, with the same answer', async (t) => 
 })
 
 test('tokens are a budget too, and an account that does not exist has none', async (t) => {
-  const { db } = await freshDatabase(t, databases)
+  const { db, pool } = await freshDatabase(t, databases)
   await setBudget(db, key, { tokens: 15 })
   const nobody: AccountRef = { kind: 'user', owner: 'unknown', model: '' }
   const asked = [question('a', 0n, { accounts: [key, nobody] }), question('b', 0n)]
-  const [granted, refused] = await reserve(db, asked)
+  const [granted, refused] = await reserve(pool, asked)
   assert.equal(granted?.granted, true)
   assert.partialDeepStrictEqual(refused, { granted: false, exceeded: 'tokens' })
   assert.equal((await accountOf(db, key)).tokensReserved, 10)
 })
 
 test('usage settles what was reserved: a success wholly, a failure by what it cost', async (t) => {
-  const { db } = await freshDatabase(t, databases)
+  const { db, pool } = await freshDatabase(t, databases)
   await setBudget(db, key, { max: 100n * dollar })
   await setBudget(db, { ...key, model: 'smart' }, { max: 100n * dollar })
   const accounts = [key, { ...key, model: 'smart' }]
-  await reserve(db, [question('req', 10n * dollar, { accounts })])
+  await reserve(pool, [question('req', 10n * dollar, { accounts })])
   await recordUsage(db, [usage('req', 3, { status: 'failure' })])
   for (const account of accounts) {
     const { spent, reserved } = await accountOf(db, account)
@@ -117,11 +117,11 @@ test('usage settles what was reserved: a success wholly, a failure by what it co
 })
 
 test('a release frees at once, or shortens the lease, before or after the usage', async (t) => {
-  const { db } = await freshDatabase(t, databases)
+  const { db, pool } = await freshDatabase(t, databases)
   await setBudget(db, key, { max: 100n * dollar })
   const names = ['now', 'later', 'early', 'together']
   await reserve(
-    db,
+    pool,
     names.map((name) => question(name, dollar)),
   )
   await recordUsage(db, [], [{ requestId: 'now', within: 0 }])
@@ -142,16 +142,16 @@ test('a release frees at once, or shortens the lease, before or after the usage'
 })
 
 test('a lease that has expired never refuses anybody', async (t) => {
-  const { db } = await freshDatabase(t, databases)
+  const { db, pool } = await freshDatabase(t, databases)
   await setBudget(db, key, { max: dollar })
   await setBudget(db, team, { max: dollar })
   const accounts = [key, team]
-  await reserve(db, [question('lost', dollar, { accounts })])
-  const [refused] = await reserve(db, [question('next', dollar, { accounts })])
+  await reserve(pool, [question('lost', dollar, { accounts })])
+  const [refused] = await reserve(pool, [question('next', dollar, { accounts })])
   assert.equal(refused?.granted, false)
   const later = new Date(Date.now() + 700_000)
   const expiresAt = later.getTime() + 60_000
-  const [granted] = await reserve(db, [question('next', dollar, { accounts, expiresAt })], later)
+  const [granted] = await reserve(pool, [question('next', dollar, { accounts, expiresAt })], later)
   assert.equal(granted?.granted, true)
   assert.deepEqual(await reservations(db), [
     ['next', dollar],
@@ -160,7 +160,7 @@ test('a lease that has expired never refuses anybody', async (t) => {
 })
 
 test('a budget begins anew at midnight of its zone, with what came before left to the old day', async (t) => {
-  const { db, url } = await freshDatabase(t, databases)
+  const { db, url, pool } = await freshDatabase(t, databases)
   const berlin = { period: '1d', zone: 'Europe/Berlin', start: '2026-03-27T23:00:00Z' }
   await setBudget(db, key, { max: 5n * dollar, ...berlin })
   // Clocks go forward on this night: the day of 29 March has 23 hours.
@@ -169,12 +169,12 @@ test('a budget begins anew at midnight of its zone, with what came before left t
   await recordUsage(db, [usage('a', 4, { receivedAt: evening.getTime() })], [], evening)
   const late = night.getTime() + 3_600_000
   const asked = (name: string) => [question(name, 2n * dollar, { expiresAt: late })]
-  const [refused] = await reserve(db, asked('b'), evening)
+  const [refused] = await reserve(pool, asked('b'), evening)
   assert.partialDeepStrictEqual(refused, {
     granted: false,
     by: { spent: String(4n * dollar), reserved: '0', resetsAt: night.getTime() },
   })
-  const [granted] = await reserve(db, asked('b'), night)
+  const [granted] = await reserve(pool, asked('b'), night)
   assert.partialDeepStrictEqual(granted, { granted: true })
   const next = await accountOf(db, key)
   assert.equal(next.spent, 0n)

@@ -1,7 +1,7 @@
 // What the tests of the money share: budgets, questions and usage of one key and team, and billing
 // services on a NATS of their own.
 import type { TestContext } from 'node:test'
-import type { Database } from '@penstock/billing-service/database'
+import { type Database, openDatabasePool } from '@penstock/billing-service/database'
 import { startBilling } from '@penstock/billing-service/start-billing'
 import { startNats } from '@penstock/infra/servers/nats'
 import { connectBus } from '@penstock/shared/bus/connect'
@@ -91,8 +91,9 @@ export async function reservations(db: Kysely<Database>) {
 
 export async function freshDatabase(t: TestContext, databases: Databases) {
   const { db, url, close } = await databases.create()
-  t.after(close)
-  return { db, url }
+  const pool = openDatabasePool({ databaseUrl: url, max: 2, statementTimeoutMs: 20_000 })
+  t.after(() => Promise.all([pool.end(), close()]))
+  return { db, url, pool }
 }
 
 /** A NATS of its own, services on it that share the database, and a bus to speak to them. */

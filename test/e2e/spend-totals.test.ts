@@ -140,10 +140,10 @@ test('after any mix of doubled events, releases and reservations the totals are 
 })
 
 test('a rebuild finds what was tampered with, says it, and mends it', async (t) => {
-  const { db, url } = await freshDatabase(t, databases)
+  const { db, url, pool } = await freshDatabase(t, databases)
   await recordUsage(db, [usage('a', 2, { tags: ['x'] }), usage('b', 3, { status: 'failure' })])
   await setBudget(db, { ...key, owner: 'idle' }, { max: dollar })
-  await reserve(db, [question('c', dollar)])
+  await reserve(pool, [question('c', dollar)])
   await sql`update account set period_amount = 1, total_tokens = 9 where kind = 'key' and owner = 'k'
     `.execute(db)
   await sql`update account set reserved_amount = 7 where kind = 'key' and owner = 'idle'`.execute(

@@ -98,9 +98,13 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   // What an owner has spent, what of it in the current period, and what is set aside. The limits are
   // here, and not with the owner, so that one statement can compare them. Every key, team and user that
   // ever spent has a row for model ''; others exist where there is a budget for a model.
+  // A check of the table would be parsed anew by every update.
+  await sql`
+    create domain account_kind as text check (value in ('key', 'team', 'user', 'member'))
+    `.execute(db)
   await sql`
     create table account (
-      kind text not null check (kind in ('key', 'team', 'user', 'member')),
+      kind account_kind not null,
       owner text collate "C" not null,
       model text collate "C" not null default '',
       max_amount numeric(38, 0),
@@ -128,10 +132,10 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       amount numeric(38, 0) not null,
       tokens bigint not null,
       expires_at timestamptz(3) not null,
-      primary key (request_id, kind, owner, model)
+      primary key (kind, owner, model, request_id)
     )`.execute(db)
   await sql`create index reservation_expiry on reservation (expires_at)`.execute(db)
-  await sql`create index reservation_account on reservation (kind, owner, model)`.execute(db)
+  await sql`create index reservation_request on reservation (request_id)`.execute(db)
 
   // Sums of the ledger by day (UTC, of occurred_at): what reports are made of. '' stands for none.
   await sql`

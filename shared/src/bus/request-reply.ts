@@ -11,6 +11,8 @@ interface Exchange<Q extends z.ZodType, A extends z.ZodType> {
 }
 
 const failure = z.object({ failed: errorInfo })
+/** How one begins. Finding out by the schema that an answer is none takes longer than its own parsing. */
+const failurePrefix = Buffer.from('{"failed":')
 
 /**
  * @throws PenstockError: the answering service's own error, or `service_unavailable` when nobody
@@ -31,7 +33,8 @@ export async function ask<Q extends z.ZodType, A extends z.ZodType>(
   } catch (cause) {
     throw new PenstockError('service_unavailable', `Nobody answers on ${subject}.`, { cause })
   }
-  const failed = parseJson(failure, data)
+  const mayHaveFailed = failurePrefix.equals(data.subarray(0, failurePrefix.length))
+  const failed = mayHaveFailed ? parseJson(failure, data) : null
   if (failed !== null) {
     const { code, message, ...details } = failed.failed
     throw new PenstockError(code, message, details)
