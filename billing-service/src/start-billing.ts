@@ -11,6 +11,7 @@ import { startAccess } from './access/start-access.ts'
 import { answerSpend } from './answer-spend.ts'
 import { openDatabase, openDatabasePool } from './database.ts'
 import { answerReserve } from './money/answer-reserve.ts'
+import { answerAllowances } from './money/draw-allowances.ts'
 import { reportSoftBudgets } from './money/report-soft-budgets.ts'
 import { reserve } from './money/reserve.ts'
 import { startSweep } from './money/sweep.ts'
@@ -75,6 +76,7 @@ export async function startBilling({
   const upkeep = openDatabase({ databaseUrl, max: 1, statementTimeoutMs: 60_000, onIdleError })
   const budgets = { databaseUrl, max: 1, statementTimeoutMs: 2_000, onIdleError }
   const reservations = openDatabasePool({ ...budgets, kept: 1 })
+  const allowances = openDatabasePool({ ...budgets, kept: 1 })
   const expiries = openDatabase(budgets)
 
   const watch = await watchDatabase(books)
@@ -85,6 +87,7 @@ export async function startBilling({
     reportSoftBudgets(bus, log, stored.crossings)
   })
   const stopReserving = answerReserve(bus, log, (asked) => reserve(reservations, asked))
+  const stopDrawing = answerAllowances(bus, allowances)
   const stopSweep = startSweep(expiries, log)
   const stopAnswering = answerSpend(bus, questions, log)
   const access = startAccess({ bus, databaseUrl, log, settings: () => settings, onIdleError })
@@ -103,6 +106,7 @@ export async function startBilling({
       stopHeartbeat()
       stopAnswering()
       stopReserving()
+      stopDrawing()
       access.stop()
       watch.close()
       await Promise.all([usage.close(), stopSweep()])
@@ -112,6 +116,7 @@ export async function startBilling({
       await Promise.all([
         books.destroy(),
         reservations.end(),
+        allowances.end(),
         expiries.destroy(),
         Promise.race([
           Promise.all([questions.destroy(), upkeep.destroy(), access.close()]),

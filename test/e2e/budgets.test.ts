@@ -110,6 +110,36 @@ test('200 requests at once on money for 50, through two gateway processes: exact
   }
 })
 
+/** What gateways may grant of the key without asking. */
+function allowances({ id }: TestKey) {
+  const rows = servers.db.selectFrom('reservation').select('amount').where('owner', '=', id)
+  return rows.where('request_id', 'like', 'allowance/%').execute()
+}
+
+test('700 requests on money for 600, granted by two gateways that ask later: exactly 600', async () => {
+  const stack = await startStack({ servers, config: configOf(), count: { gateway: 2 } })
+  try {
+    const keys = await createKeys(stack.client, stack.urls)
+    const key = await keys.make({ max_budget: 600 * answerPrice })
+    const begun = openai.counts.started
+    const answers: Answer[] = []
+    let asked = 0
+    async function askOn(): Promise<void> {
+      while (asked < 700) answers.push(await ask(key, asked++))
+    }
+    const all = Promise.all(Array.from({ length: 20 }, askOn))
+    await eventually('both have one', async () => (await allowances(key)).length === 2)
+    await all
+    assert.deepEqual([count(answers, 200), count(answers, 429)], [600, 100])
+    assert.equal(openai.counts.started - begun, 600)
+    await eventually('all is settled', async () => (await reservedFor(key)) === 0n)
+    assert.equal(await keys.spendOf(key), 0.03)
+    await keys.close()
+  } finally {
+    await stack.close()
+  }
+})
+
 describe('one request at a time', () => {
   let stack: Stack
   let keys: Keys
@@ -169,6 +199,17 @@ describe('one request at a time', () => {
     assert.ok(spent < 0.0005, String(spent))
     openai.setBehaviour({ tokens: 5 })
     assert.equal((await ask(key, 0, { max_tokens: 40 })).status, 200)
+  })
+
+  test('what one gateway holds and does not use is there for whoever asks another one', async () => {
+    const key = await keys.make({ max_budget: 300 * answerPrice })
+    for (let i = 0; i < 2; i++) assert.equal((await ask(key, 1)).status, 200)
+    await eventually('only an allowance is reserved', async () => {
+      const [held, ...others] = await allowances(key)
+      return others.length === 0 && held?.amount === String(await reservedFor(key))
+    })
+    assert.equal((await ask(key, 0, { max_tokens: 5 * 298 + 1 })).status, 429)
+    assert.equal((await ask(key, 0, { max_tokens: 5 * 298 })).status, 200)
   })
 
   test('a budget for one model holds for that one alone', async () => {

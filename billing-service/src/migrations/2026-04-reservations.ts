@@ -82,6 +82,16 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         'resetsAt', floor(extract(epoch from a.resets_at) * 1000)::bigint)
     $$`.execute(db)
 
+  // Whether a gateway has an allowance of it, which is a reservation that no request made.
+  await sql`
+    create function lends(a account) returns boolean language sql stable as $$
+      select exists (
+        select from reservation r
+        where r.kind = a.kind and r.owner = a.owner and r.model = a.model
+          and r.request_id >= 'allowance/' and r.request_id < 'allowance0'
+      )
+    $$`.execute(db)
+
   // One question; its accounts are locked. All of them pay, or none. Expired leases do not count:
   // before an account refuses they are freed, and it is asked again. What the request holds already
   // is not asked for a second time.
@@ -134,7 +144,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         end if;
         if free_expired(found.refusing, at) = 0 then
           return jsonb_build_object('granted', false, 'exceeded', found.exceeded,
-            'by', standing_of(found.refusing, 0, 0));
+            'by', standing_of(found.refusing, 0, 0), 'lent', lends(found.refusing));
         end if;
       end loop;
     end $$`.execute(db)

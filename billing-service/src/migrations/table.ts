@@ -8,6 +8,7 @@ import * as settlement from './2026-04-settlement.ts'
 import * as spendTotals from './2026-04-spend-totals.ts'
 import * as partitions from './2026-05-partitions.ts'
 import * as recording from './2026-06-recording.ts'
+import * as allowances from './2026-07-allowances.ts'
 
 export const migrations: Record<string, Migration> = {
   '2026-01-request-log-and-ledger': requestLogAndLedger,
@@ -18,4 +19,5 @@ export const migrations: Record<string, Migration> = {
   '2026-04-spend-totals': spendTotals,
   '2026-05-partitions': partitions,
   '2026-06-recording': recording,
+  '2026-07-allowances': allowances,
 }

@@ -26,11 +26,18 @@ function slowDatabase() {
   return { statements, reserve }
 }
 
+const deskOf = (reserve: Reserve, now?: () => number) =>
+  createReserveDesk({
+    log: quiet,
+    reserve,
+    recall: () => {},
+    ...(now === undefined ? {} : { now }),
+  })
 const settled = () => new Promise((resolve) => setImmediate(resolve))
 
 test('questions that come while a statement is on its way go together in the next one', async () => {
   const { statements, reserve } = slowDatabase()
-  const desk = createReserveDesk(quiet, reserve)
+  const desk = deskOf(reserve)
   const replies = ['a', 'b', 'c'].map((name) => desk.ask(question(name)))
   assert.deepEqual(
     statements.map(({ names }) => names),
@@ -45,7 +52,7 @@ test('questions that come while a statement is on its way go together in the nex
 
 test('what waits is bounded, and the rest is told to come again', async () => {
   const { statements, reserve } = slowDatabase()
-  const desk = createReserveDesk(quiet, reserve)
+  const desk = deskOf(reserve)
   const replies = Array.from({ length: 1_001 }, (_, i) => desk.ask(question(`req-${i}`)))
   await assert.rejects(desk.ask(question('one too many')), (error: PenstockError) => {
     assert.equal(error.code, 'service_unavailable')
@@ -63,7 +70,7 @@ test('what waits is bounded, and the rest is told to come again', async () => {
 test('nothing is reserved for whoever has given up, or whose deadline has passed', async () => {
   const { statements, reserve } = slowDatabase()
   let now = 1_000
-  const desk = createReserveDesk(quiet, reserve, () => now)
+  const desk = deskOf(reserve, () => now)
   const first = desk.ask(question('first'))
   const late = assert.rejects(desk.ask(question('late')), { code: 'service_unavailable' })
   const past = assert.rejects(desk.ask(question('past', 2_000)), { code: 'deadline_exceeded' })
@@ -80,7 +87,7 @@ test('a question that the database cannot take does not spoil its neighbours', a
     if (spoilt) return Promise.reject(Object.assign(new Error('odd'), { code: '22003' }))
     return Promise.resolve(questions.map(() => granted))
   }
-  const desk = createReserveDesk(quiet, reserve)
+  const desk = deskOf(reserve)
   const replies = ['first', 'good', 'odd', 'fine'].map((name) => desk.ask(question(name)))
   const outcomes = await Promise.allSettled(replies)
   assert.deepEqual(
@@ -93,17 +100,66 @@ test('a question that the database cannot take does not spoil its neighbours', a
 test('a database that is away, and a service that closes, are said to be unavailable', async () => {
   const away: Reserve = () =>
     Promise.reject(Object.assign(new Error('secret host'), { code: 'ECONNREFUSED' }))
-  const desk = createReserveDesk(quiet, away)
+  const desk = deskOf(away)
   await assert.rejects(desk.ask(question('a')), {
     code: 'service_unavailable',
     message: 'Budgets cannot be checked: database: connection refused.',
   })
   const { statements, reserve } = slowDatabase()
-  const closing = createReserveDesk(quiet, reserve)
+  const closing = deskOf(reserve)
   const underWay = closing.ask(question('under way'))
   const waits = assert.rejects(closing.ask(question('waits')), { code: 'service_unavailable' })
   closing.close()
   await waits
   statements[0]?.end()
   assert.deepEqual(await underWay, granted)
+})
+
+const key = { kind: 'key' as const, owner: 'k', model: '' }
+const standing = {
+  ...key,
+  ...{ spent: '1', reserved: '8', limit: '9', resetsAt: null },
+  ...{ tokensSpent: 0, tokensReserved: 0, tokensLimit: null },
+}
+const refused = (lent: boolean): ReserveReply => {
+  return { granted: false, exceeded: 'money', by: standing, lent }
+}
+
+test('nobody is refused before what gateways hold of the account was called back', async () => {
+  const replies = [refused(true), refused(true), granted]
+  const recalled: unknown[] = []
+  const desk = createReserveDesk({
+    log: quiet,
+    reserve: async (questions) => questions.map(() => replies[recalled.length] ?? granted),
+    recall: (account) => recalled.push(account),
+  })
+  assert.deepEqual(await desk.ask(question('a')), granted)
+  assert.deepEqual(recalled, [key, key])
+})
+
+test('an account is called back once for all that wait for it, and they wait for half a second', async () => {
+  let now = 0
+  let recalls = 0
+  const desk = createReserveDesk({
+    log: quiet,
+    reserve: async (questions) => questions.map(() => refused(true)),
+    recall: () => {
+      recalls += 1
+      now += 200
+    },
+    now: () => now,
+  })
+  const replies = await Promise.all(['a', 'b', 'c'].map((name) => desk.ask(question(name))))
+  assert.deepEqual(replies, [refused(true), refused(true), refused(true)])
+  // The first one is on its way alone, the others go together.
+  assert.ok(recalls >= 3 && recalls <= 6, String(recalls))
+})
+
+test('whoever waits for a recall is told when the service closes', async () => {
+  const desk = createReserveDesk({
+    log: quiet,
+    reserve: async (questions) => questions.map(() => refused(true)),
+    recall: () => desk.close(),
+  })
+  await assert.rejects(desk.ask(question('a')), { code: 'service_unavailable' })
 })

@@ -1,8 +1,11 @@
 // Answers gateways that ask whether a request may cost so much. While one statement is on its way
-// the next questions gather, and go together: many callers cost little more than one.
+// the next questions gather, and go together: many callers cost little more than one. Nobody is
+// refused for what gateways hold and do not use: it is called back first.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { broadcast } from '@penstock/shared/bus/broadcast'
 import type { Bus } from '@penstock/shared/bus/connect'
 import { answer } from '@penstock/shared/bus/request-reply'
-import type { ReserveQuestion, ReserveReply } from '@penstock/shared/contracts/budget'
+import type { AccountRef, ReserveQuestion, ReserveReply } from '@penstock/shared/contracts/budget'
 import { channels } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
@@ -17,6 +20,12 @@ const maxTogether = 250
 /** Whoever asked has given up by then, in milliseconds. */
 const patienceMs = 2_000
 const retryMs = 500
+/**
+ * Gateways give an allowance back within milliseconds. One that is gone cannot; nobody is kept waiting
+ * for longer than this in all, in milliseconds.
+ */
+const recallMs = 500
+const recallPauseMs = 10
 /** An outage is said again after so long, in milliseconds. */
 const sayAgainMs = 30_000
 
@@ -29,7 +38,8 @@ interface Waiting {
 
 /** @returns stop: what waits by then is refused as unavailable, and may be asked of another service */
 export function answerReserve(bus: Bus, log: Logger, reserve: Reserve): () => void {
-  const desk = createReserveDesk(log, reserve)
+  const recall = (account: AccountRef) => broadcast(bus, channels.recall, account)
+  const desk = createReserveDesk({ log, reserve, recall })
   const sub = answer(bus, channels.reserve, channels.reserve.subject(), desk.ask, queue)
   return () => {
     sub.unsubscribe()
@@ -37,8 +47,18 @@ export function answerReserve(bus: Bus, log: Logger, reserve: Reserve): () => vo
   }
 }
 
-export function createReserveDesk(log: Logger, reserve: Reserve, now: () => number = Date.now) {
+export interface ReserveDeskOptions {
+  log: Logger
+  reserve: Reserve
+  /** Tells gateways to give back what they hold of the account. */
+  recall(account: AccountRef): void
+  now?: () => number
+}
+
+export function createReserveDesk({ log, reserve, recall, now = Date.now }: ReserveDeskOptions) {
   let waiting: Waiting[] = []
+  /** Those that will be asked again. */
+  let recalling = 0
   let working = false
   let closed = false
   let saidAt = Number.NEGATIVE_INFINITY
@@ -66,14 +86,40 @@ export function createReserveDesk(log: Logger, reserve: Reserve, now: () => numb
   async function handle(batch: Waiting[]): Promise<void> {
     try {
       const replies = await reserve(batch.map(({ question }) => question))
-      for (const [index, { resolve, reject }] of batch.entries()) {
+      const lenders = new Map<string, AccountRef>()
+      const lent: Waiting[] = []
+      for (const [index, one] of batch.entries()) {
         const reply = replies[index]
-        if (reply === undefined) reject(unavailable('The budget could not be checked.'))
-        else resolve(reply)
+        if (reply === undefined) one.reject(unavailable('The budget could not be checked.'))
+        else if (reply.granted || !reply.lent || now() - one.askedAt > recallMs) one.resolve(reply)
+        else {
+          const { kind, owner, model } = reply.by
+          lenders.set(JSON.stringify([kind, owner, model]), { kind, owner, model })
+          lent.push(one)
+        }
       }
+      if (lent.length > 0) void askAgain(lent, lenders.values())
     } catch (error) {
       await failed(batch, error)
     }
+  }
+
+  /** Once the gateways had time to give back what they hold of these accounts. */
+  async function askAgain(batch: Waiting[], accounts: Iterable<AccountRef>): Promise<void> {
+    for (const account of accounts) recall(account)
+    recalling += batch.length
+    await sleep(recallPauseMs)
+    recalling -= batch.length
+    for (const one of batch) admit(one)
+  }
+
+  function admit(one: Waiting): void {
+    if (closed) {
+      one.reject(unavailable('Shutting down.'))
+      return
+    }
+    waiting.push(one)
+    if (!working) void work()
   }
 
   async function failed(batch: Waiting[], error: unknown): Promise<void> {
@@ -102,13 +148,9 @@ export function createReserveDesk(log: Logger, reserve: Reserve, now: () => numb
     /** @throws PenstockError `service_unavailable` when too many wait or the database is away */
     ask(question: ReserveQuestion): Promise<ReserveReply> {
       return new Promise((resolve, reject) => {
-        if (closed) reject(unavailable('Shutting down.'))
-        else if (waiting.length >= maxWaiting) {
+        if (waiting.length + recalling >= maxWaiting) {
           reject(unavailable('Too many requests wait for their budget to be checked.'))
-        } else {
-          waiting.push({ question, askedAt: now(), resolve, reject })
-          if (!working) void work()
-        }
+        } else admit({ question, askedAt: now(), resolve, reject })
       })
     },
     close() {

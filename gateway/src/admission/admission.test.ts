@@ -5,7 +5,12 @@ import { createFakeBus, type FakeBus } from '@penstock/shared/bus/bus-test-kit'
 import type { FrameEnd, FrameHead } from '@penstock/shared/bus/frame-codec'
 import { parseConfig } from '@penstock/shared/config/load'
 import type { BudgetedAccount, KeyFacts, LimitedScope } from '@penstock/shared/contracts/access'
-import type { ReserveQuestion, Standing } from '@penstock/shared/contracts/budget'
+import {
+  allowanceQuestion,
+  type ReserveQuestion,
+  type Standing,
+} from '@penstock/shared/contracts/budget'
+import { channels } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { DeploymentInfo } from '@penstock/shared/contracts/fleet'
 import { noUsage } from '@penstock/shared/contracts/usage'
@@ -73,13 +78,15 @@ beforeEach(() => {
   fake = createFakeBus()
   asked = []
   budget = 100n
-  fake.onRequest = async (_subject, question) => {
+  fake.onRequest = async (subject, question) => {
+    // Nobody lends here; allowances.test.ts is about those who do.
+    if (subject === channels.allowance.subject()) return { accounts: [] }
     const one = question as ReserveQuestion
     asked.push(one)
     const limit = String(budget * pico)
     const account = { ...standing, spent: String(pico), reserved: String(2n * pico), limit }
     if (BigInt(one.amount) > (budget - 3n) * pico) {
-      return { granted: false, exceeded: 'money', by: account }
+      return { granted: false, exceeded: 'money', by: account, lent: false }
     }
     return { granted: true, accounts: [account] }
   }
@@ -119,6 +126,15 @@ async function admit(facts: Partial<KeyFacts> | null, changes: Partial<Admission
     timeoutMs: 60_000,
     ...changes,
   })
+}
+
+/** Within a second, or the test fails. */
+async function eventually(isTrue: () => Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 200; i++) {
+    if (await isTrue()) return
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  assert.fail('never')
 }
 
 const head: FrameHead = {
@@ -330,6 +346,31 @@ describe('a budget', () => {
     t.mock.timers.tick(1_000)
     await new Promise((resolve) => setImmediate(resolve))
     assert.equal(released().length, 1)
+  })
+
+  test('that lends is not asked each time, and releases what it was told of before', async () => {
+    const question = fake.onRequest
+    const tell = Promise.withResolvers<void>()
+    fake.onRequest = async (subject, message) => {
+      if (subject !== channels.allowance.subject()) return question(subject, message)
+      const { draws, wishes } = allowanceQuestion.parse(message)
+      if (draws.length > 0) await tell.promise
+      const [{ amount, tokens } = { amount: String(pico * 150n), tokens: 1_000 }] = wishes
+      return { accounts: [{ ...standing, spent: '7', allowance: { amount, tokens } }] }
+    }
+    for (let i = 0; i < 2; i++) (await admit({ accounts: [money] })).settled({ kind: 'unsent' })
+    await eventually(async () => {
+      const begun = asked.length
+      const one = await admit({ accounts: [money] })
+      one.settled({ kind: 'unsent' })
+      return asked.length === begun
+    })
+    const requestId = `r${count - 1}`
+    const isReleased = () => released().some((one) => one.requestId === requestId)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    assert.equal(isReleased(), false)
+    tell.resolve()
+    await eventually(async () => isReleased())
   })
 
   test('is not given back where it was refused', async () => {

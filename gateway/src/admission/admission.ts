@@ -10,6 +10,7 @@ import type { ErrorCode, ErrorInfo } from '@penstock/shared/contracts/errors'
 import type { Operation } from '@penstock/shared/contracts/request'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import type { KnownFields } from '../schemas.ts'
+import { createAllowances } from './allowances.ts'
 import type { Limiter, Verdict } from './limits/limiter.ts'
 import { rateLimitError } from './limits/rate-limit-error.ts'
 import { type Scope, scopesOf } from './limits/scope.ts'
@@ -100,6 +101,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
   const { bus, fleet, limiter, config, log } = options
   const cases = createWorstCases(fleet, () => config().penstock.budgets)
   const releases = createReleases(bus, log)
+  const allowances = createAllowances(bus, log)
   /** Cost seen here since the facts were looked up, in pico-dollars; gone with them. */
   const seen = new WeakMap<KeyFacts, bigint>()
 
@@ -141,7 +143,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       answerLimit: reserved === null ? null : unboundedAnswer(question.request),
       headers(head, end) {
         first = head
-        const standing = keyStanding(facts, reserved?.accounts ?? [])
+        const standing = keyStanding(facts, reserved?.accounts() ?? [])
         return moneyHeaders(costOf(head, end, question), standing)
       },
       settled(outcome) {
@@ -152,10 +154,17 @@ export function createAdmission(options: AdmissionOptions): Admission {
           const cost = head === null ? null : costOf(head, outcome.end, question)
           if (cost !== null) seen.set(facts, (seen.get(facts) ?? 0n) + cost)
         } else if (reserved !== null) {
-          releases.release(requestId, isOver ? 0 : usageOnItsWayMs)
+          release(requestId, isOver ? 0 : usageOnItsWayMs)
         }
       },
     }
+  }
+
+  /** Not before billing knows of it: there would be nothing to release yet. */
+  function release(requestId: string, within: number): void {
+    const told = allowances.told(requestId)
+    if (told === null) releases.release(requestId, within)
+    else void told.then(() => releases.release(requestId, within))
   }
 
   async function reserve(question: Restricted, verdict: Verdict | null): Promise<Admitted> {
@@ -163,7 +172,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
     try {
       // It would be held until its lease ends, for a request that never ran.
       const giveBack = () => releases.release(question.requestId, 0)
-      const reserved = await setAside(bus, config(), cases, { ...question, deadline }, giveBack)
+      const options = { bus, config: config(), cases, allowances }
+      const reserved = await setAside(options, { ...question, deadline }, giveBack)
       return admitted(question, verdict, reserved)
     } catch (cause) {
       verdict?.undo()
@@ -201,6 +211,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     },
     problems: () => limiter.problems(),
     async close() {
+      await allowances.close()
       await Promise.all([releases.close(), limiter.close()])
     },
   }

@@ -5,6 +5,7 @@ import type { PenstockConfig } from '@penstock/shared/config/config'
 import type { BudgetedAccount, KeyFacts } from '@penstock/shared/contracts/access'
 import type { ReserveQuestion, Standing } from '@penstock/shared/contracts/budget'
 import { PenstockError } from '@penstock/shared/contracts/errors'
+import type { Allowances } from './allowances.ts'
 import { fallbackGroups } from './fallback-groups.ts'
 import { budgetError, reserve } from './reserve.ts'
 import { type CostQuestion, type WorstCase, type WorstCases, worse } from './worst-case.ts'
@@ -17,8 +18,8 @@ export interface SetAsideQuestion extends CostQuestion {
 }
 
 export interface SetAside {
-  /** The accounts that pay, without this request. */
-  accounts: Standing[]
+  /** How the accounts that pay stand, without this request. */
+  accounts(): readonly Standing[]
   /** Groups that fallbacks may lead to; null: any. */
   allowedGroups: string[] | null
 }
@@ -36,15 +37,20 @@ export function hasToReserve(
   return accountsOf(facts, groups).length > 0
 }
 
+export interface SetAsideOptions {
+  bus: Bus
+  config: PenstockConfig
+  cases: WorstCases
+  allowances: Pick<Allowances, 'take'>
+}
+
 /**
  * @param onDoubt told before this throws where something may be set aside all the same
  * @throws PenstockError `budget_exceeded`, `price_unknown`; `no_deployment_available` where nothing
  *   is known of the group, and so no price; `service_unavailable` where billing does not answer
  */
 export async function setAside(
-  bus: Bus,
-  config: PenstockConfig,
-  cases: WorstCases,
+  { bus, config, cases, allowances }: SetAsideOptions,
   question: SetAsideQuestion,
   onDoubt: () => void,
 ): Promise<SetAside> {
@@ -65,22 +71,22 @@ export async function setAside(
   const names = fallbacks.map(({ name }) => name)
   const wanted = questionOf(question, [group, ...names], all)
   // Fallbacks that cannot be paid for were left out, and nothing else would have cost anything.
-  if (wanted.accounts.length === 0) return { accounts: [], allowedGroups: names }
+  if (wanted.accounts.length === 0) return { accounts: () => [], allowedGroups: names }
+  const paidFor = names.length === possible.length ? allowedGroups : names
+  const taken = allowances.take(wanted)
+  if (taken !== null) return { ...taken, allowedGroups: paidFor }
   const reply = await reserve(bus, wanted, onDoubt)
-  if (reply.granted) {
-    const isWhole = names.length === possible.length
-    return { accounts: reply.accounts, allowedGroups: isWhole ? allowedGroups : names }
-  }
+  if (reply.granted) return { accounts: () => reply.accounts, allowedGroups: paidFor }
   // A dear fallback, or a budget for its model alone, must not stand in the way of the group itself.
   const alone = questionOf(question, [group], primary)
   const isSame = wanted.amount === alone.amount && wanted.tokens === alone.tokens
   if (isSame && wanted.accounts.length === alone.accounts.length) {
     throw budgetError(reply, wanted, Date.now())
   }
-  if (alone.accounts.length === 0) return { accounts: [], allowedGroups: [] }
+  if (alone.accounts.length === 0) return { accounts: () => [], allowedGroups: [] }
   const second = await reserve(bus, alone, onDoubt)
   if (!second.granted) throw budgetError(second, alone, Date.now())
-  return { accounts: second.accounts, allowedGroups: [] }
+  return { accounts: () => second.accounts, allowedGroups: [] }
 }
 
 function questionOf(

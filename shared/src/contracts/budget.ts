@@ -49,9 +49,33 @@ export const reserveReply = z.discriminatedUnion('granted', [
     granted: z.literal(false),
     exceeded: z.enum(['money', 'tokens']),
     by: standing,
+    /** Of what is reserved some is a gateway's allowance, which can be called back. */
+    lent: z.boolean(),
   }),
 ])
 export type ReserveReply = z.infer<typeof reserveReply>
+
+/** What a gateway may grant of an account without asking; a part of what is reserved there. */
+const allowance = z.object({ amount: amountText, tokens: z.int().min(0) })
+
+/** So many of each go into one message. */
+export const maxDraws = 250
+
+/**
+ * gateway → billing: what it granted of its allowances, and what it would like them to be from now on;
+ * nothing (0) gives one back. Told twice it is done once.
+ */
+export const allowanceQuestion = z.object({
+  /** The gateway. */
+  holder: z.string().min(1),
+  draws: z.array(reserveQuestion).max(maxDraws),
+  wishes: z.array(accountRef.extend(allowance.shape)).max(maxDraws),
+})
+export type AllowanceQuestion = z.infer<typeof allowanceQuestion>
+
+/** Every account that was named and exists, with the allowance that the gateway has there now. */
+export const allowanceReply = z.object({ accounts: z.array(standing.extend({ allowance })) })
+export type AllowanceReply = z.infer<typeof allowanceReply>
 
 /**
  * gateway → billing, in the USAGE stream and so behind the usage of every attempt that had ended:

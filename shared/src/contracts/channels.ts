@@ -4,7 +4,14 @@ import { z } from 'zod'
 import { accessVersion, keyLookup, keyLookupReply } from './access.ts'
 import { adminQuestion } from './admin.ts'
 import { batchChanged, batchReport } from './batch-runner.ts'
-import { reserveQuestion, reserveReply, softBudgetReached } from './budget.ts'
+import {
+  accountRef,
+  allowanceQuestion,
+  allowanceReply,
+  reserveQuestion,
+  reserveReply,
+  softBudgetReached,
+} from './budget.ts'
 import { errorInfo } from './errors.ts'
 import { serviceHeartbeat, workerHeartbeat } from './fleet.ts'
 import { activityPart, activityQuery, totalsPage, totalsQuery } from './reports.ts'
@@ -186,6 +193,15 @@ export const channels = {
     schema: reserveQuestion,
     reply: reserveReply,
   },
+  /** gateway → one billing service, one at a time. */
+  allowance: {
+    delivery: 'request-reply',
+    subject: () => 'penstock.budget.allowance',
+    schema: allowanceQuestion,
+    reply: allowanceReply,
+  },
+  /** billing → gateways: the account needs what it lent them. */
+  recall: { delivery: 'broadcast', subject: () => 'penstock.budget.recall', schema: accountRef },
   /** billing → gateways. */
   softBudget: {
     delivery: 'broadcast',

@@ -1,0 +1,119 @@
+// Allowances: what a gateway may grant of an account without asking first. One is a reservation that no
+// request made, so whatever counts, frees or checks reservations counts, frees and checks it too.
+import { type Kysely, sql } from 'kysely'
+import { plans } from './2026-04-reservations.ts'
+
+/** A gateway that lives renews its allowances far more often. */
+const lease = sql.raw(`interval '30 seconds'`)
+/** An account lends only what it could lend so many times: what is near its limit is asked for. */
+const plenty = sql.raw('16')
+
+export async function up(db: Kysely<unknown>): Promise<void> {
+  // contracts/budget.ts: allowanceQuestion, and an element of allowanceReply for each account.
+  // What was granted becomes the reservation of its request, at the allowance's expense: the account
+  // holds as much as before. A request whose usage was quicker than this has none any more, and what
+  // an allowance that expired meanwhile does not have is reserved all the same: it is being spent.
+  await sql`
+    create function draw_allowances(holder text, draws jsonb, wishes jsonb, at timestamptz)
+    returns setof jsonb language plpgsql ${plans} as $$
+    declare
+      allowance text := 'allowance/' || holder;
+    begin
+      perform lock_accounts(
+        array(
+          select row(k.kind, k.owner, k.model)::account_key
+          from jsonb_array_elements(draws) q,
+            jsonb_to_recordset(q -> 'accounts') as k(kind text, owner text, model text)
+        ) || array(
+          select row(w.kind, w.owner, w.model)::account_key
+          from jsonb_to_recordset(wishes) as w(kind text, owner text, model text)
+        ), at);
+
+      return query
+      with asked as materialized (
+        select q ->> 'requestId' as request_id, q -> 'accounts' as accounts,
+          (q ->> 'amount')::numeric as amount, (q ->> 'tokens')::bigint as tokens,
+          to_timestamp((q ->> 'expiresAt')::double precision / 1000) as expires_at,
+          exists (
+            select from ledger l where l.kind = 'usage' and l.request_id = q ->> 'requestId'
+              and l.status in ('success', 'cancelled')
+          ) as has_ended
+        from jsonb_array_elements(draws) q
+      ), drawn as materialized (
+        select a.kind, a.owner, a.model, q.request_id, q.amount, q.tokens, q.expires_at, q.has_ended
+        from asked q
+        cross join lateral jsonb_to_recordset(q.accounts)
+          as k(kind text, owner text collate "C", model text collate "C")
+        join account a on a.kind = k.kind and a.owner = k.owner and a.model = k.model
+      ), held as (
+        insert into reservation (request_id, kind, owner, model, amount, tokens, expires_at)
+        select request_id, kind, owner, model, amount, tokens, expires_at
+        from drawn where not has_ended
+        on conflict do nothing
+        returning kind, owner, model, amount, tokens
+      ), taken as (
+        select kind, owner, model, sum(amount) as amount, sum(tokens) as tokens,
+          sum(held) as held, sum(held_tokens) as held_tokens
+        from (
+          select kind, owner, model, amount, tokens, amount as held, tokens as held_tokens from held
+          union all
+          select kind, owner, model, amount, tokens, 0, 0 from drawn where has_ended
+        ) as one group by kind, owner, model
+      ), wished as materialized (
+        select * from jsonb_to_recordset(wishes)
+          as w(kind text, owner text collate "C", model text collate "C", amount numeric, tokens bigint)
+      ), before as materialized (
+        select a as account, a.kind, a.owner, a.model,
+          coalesce(r.amount, 0) as had, coalesce(r.tokens, 0) as had_tokens,
+          greatest(0, coalesce(r.amount, 0) - coalesce(t.amount, 0)) as rest,
+          greatest(0, coalesce(r.tokens, 0) - coalesce(t.tokens, 0)) as rest_tokens,
+          coalesce(t.held, 0) as held, coalesce(t.held_tokens, 0) as held_tokens,
+          w.amount as wish, w.tokens as wish_tokens
+        from (select kind, owner, model from drawn union select kind, owner, model from wished) k
+        join account a on a.kind = k.kind and a.owner = k.owner and a.model = k.model
+        left join reservation r on r.kind = a.kind and r.owner = a.owner and r.model = a.model
+          and r.request_id = allowance
+        left join taken t on t.kind = a.kind and t.owner = a.owner and t.model = a.model
+        left join wished w on w.kind = a.kind and w.owner = a.owner and w.model = a.model
+      ), decided as materialized (
+        select *, case
+            when wish is null then 'keep'
+            when wish = 0 and wish_tokens = 0 then 'return'
+            when ((account).max_amount - (account).period_amount - (account).reserved_amount
+                + had - rest - held < ${plenty} * wish) is true
+              or ((account).max_tokens - (account).period_tokens - (account).reserved_tokens
+                + had_tokens - rest_tokens - held_tokens < ${plenty} * wish_tokens) is true
+              then 'keep'
+            else 'grow'
+          end as what
+        from before
+      ), after as materialized (
+        select account, kind, owner, model, had, had_tokens, held, held_tokens,
+          case what when 'return' then 0 when 'grow' then greatest(rest, wish) else rest end
+            as amount,
+          case what when 'return' then 0 when 'grow' then greatest(rest_tokens, wish_tokens)
+            else rest_tokens end as tokens
+        from decided
+      ), kept as (
+        insert into reservation as r (request_id, kind, owner, model, amount, tokens, expires_at)
+        select allowance, kind, owner, model, amount, tokens, at + ${lease}
+        from after where amount > 0 or tokens > 0
+        on conflict (kind, owner, model, request_id) do update
+        set amount = excluded.amount, tokens = excluded.tokens, expires_at = excluded.expires_at
+      ), gone as (
+        delete from reservation r using after f
+        where f.amount = 0 and f.tokens = 0 and r.request_id = allowance
+          and r.kind = f.kind and r.owner = f.owner and r.model = f.model
+      ), moved as (
+        update account a set reserved_amount = a.reserved_amount + f.held + f.amount - f.had,
+          reserved_tokens = a.reserved_tokens + f.held_tokens + f.tokens - f.had_tokens
+        from after f
+        where a.kind = f.kind and a.owner = f.owner and a.model = f.model
+          and (f.held + f.amount <> f.had or f.held_tokens + f.tokens <> f.had_tokens)
+      )
+      select standing_of(account, had - held - amount, (had_tokens - held_tokens - tokens)::bigint)
+        || jsonb_build_object('allowance',
+          jsonb_build_object('amount', amount::text, 'tokens', tokens))
+      from after;
+    end $$`.execute(db)
+}

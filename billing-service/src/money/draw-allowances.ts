@@ -1,0 +1,56 @@
+// What gateways granted of their allowances becomes the reservations of those requests, and allowances
+// grow or come back (migrations/2026-07-allowances.ts).
+import type { Bus } from '@penstock/shared/bus/connect'
+import { answer } from '@penstock/shared/bus/request-reply'
+import {
+  type AllowanceQuestion,
+  type AllowanceReply,
+  allowanceReply,
+} from '@penstock/shared/contracts/budget'
+import { channels } from '@penstock/shared/contracts/channels'
+import { PenstockError } from '@penstock/shared/contracts/errors'
+import { z } from 'zod'
+import { databaseProblem, isDataError } from '../database-error.ts'
+import type { Statements } from './reserve.ts'
+import { retryConflicts } from './retry-conflicts.ts'
+
+const statement = {
+  name: 'draw-allowances',
+  text: `select draw_allowances($1, $2::jsonb, $3::jsonb, coalesce($4::timestamptz, now())) as account`,
+}
+const row = z.object({ account: allowanceReply.shape.accounts.element })
+
+/**
+ * In ONE transaction; what this returns is durable. The same question again changes nothing more.
+ * @param at the moment that counts for leases and budget periods; null: the database's now
+ * @throws the driver's error, after which nothing was done, or all of it
+ */
+export async function drawAllowances(
+  pool: Statements,
+  { holder, draws, wishes }: AllowanceQuestion,
+  at: Date | null = null,
+): Promise<AllowanceReply> {
+  const values = [holder, JSON.stringify(draws), JSON.stringify(wishes), at]
+  const { rows } = await retryConflicts(() => pool.query({ ...statement, values }))
+  return { accounts: rows.map((one) => row.parse(one).account) }
+}
+
+const queue = 'billing'
+
+/** @returns stop */
+export function answerAllowances(bus: Bus, pool: Statements): () => void {
+  const { allowance: channel } = channels
+  async function handle(question: AllowanceQuestion): Promise<AllowanceReply> {
+    try {
+      return await drawAllowances(pool, question)
+    } catch (cause) {
+      if (isDataError(cause)) {
+        throw new PenstockError('invalid_request', 'This cannot be drawn.', { cause })
+      }
+      const message = `Allowances cannot be drawn: database: ${databaseProblem(cause)}.`
+      throw new PenstockError('service_unavailable', message, { cause, retryAfterMs: 500 })
+    }
+  }
+  const sub = answer(bus, channel, channel.subject(), handle, queue)
+  return () => sub.unsubscribe()
+}

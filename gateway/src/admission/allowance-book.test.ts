@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict'
+import { beforeEach, describe, test } from 'node:test'
+import type { AccountRef, ReserveQuestion, Standing } from '@penstock/shared/contracts/budget'
+import { type AllowanceBook, createAllowanceBook, type Message } from './allowance-book.ts'
+
+const key: AccountRef = { kind: 'key', owner: 'k', model: '' }
+const team: AccountRef = { kind: 'team', owner: 't', model: '' }
+
+let time: number
+let book: AllowanceBook
+let count = 0
+
+beforeEach(() => {
+  time = 10_000
+  book = createAllowanceBook(() => time)
+})
+
+function question(changes: Partial<ReserveQuestion> = {}): ReserveQuestion {
+  const requestId = `r${count++}`
+  return { requestId, accounts: [key], amount: '10', tokens: 2, expiresAt: 1, ...changes }
+}
+
+function standing(ref: AccountRef, changes: Partial<Standing> = {}): Standing {
+  const money = { spent: '0', reserved: '0', limit: null }
+  const tokens = { tokensSpent: 0, tokensReserved: 0, tokensLimit: null }
+  return { ...ref, ...money, ...tokens, resetsAt: null, ...changes }
+}
+
+/** Billing answers: this is what the gateway may grant of the key now. */
+function hear(message: Message, amount: number, tokens = 1_000, changes: Partial<Standing> = {}) {
+  const allowance = { amount: String(amount), tokens }
+  const accounts = [{ ...standing(key, changes), allowance }]
+  book.heard(message, { accounts }, time)
+}
+
+function next(): Message {
+  const message = book.next()
+  assert.ok(message !== null)
+  return message
+}
+
+/** Two requests in a row, and billing lends. */
+function lend(amount = 160, tokens = 32): void {
+  book.take(question())
+  book.take(question())
+  hear(next(), amount, tokens)
+  assert.equal(book.next(), null)
+}
+
+test('one request alone asks for no allowance; the next one soon after wishes for sixteen like it', () => {
+  assert.equal(book.take(question()), null)
+  assert.equal(book.next(), null)
+  time += 3_000
+  assert.equal(book.take(question()), null)
+  assert.equal(book.next(), null)
+  time += 1_000
+  assert.equal(book.take(question()), null)
+  assert.deepEqual(next(), { draws: [], wishes: [{ ...key, amount: '160', tokens: 32 }] })
+})
+
+describe('an allowance', () => {
+  test('grants exactly what it has, and no more before billing is heard of', () => {
+    lend()
+    const asked = Array.from({ length: 17 }, () => question())
+    const taken = asked.map((one) => book.take(one) !== null)
+    assert.deepEqual(taken, [...Array.from({ length: 16 }, () => true), false])
+    const message = next()
+    assert.deepEqual(message.draws, asked.slice(0, 16))
+    assert.deepEqual(message.wishes, [{ ...key, amount: '160', tokens: 32 }])
+    hear(message, 20, 4)
+    assert.ok(book.take(question()))
+    const onItsWay = next()
+    assert.ok(book.take(question()))
+    assert.equal(book.take(question()), null)
+    // What it was told of is out of the allowance by now, and what came meanwhile is not.
+    hear(onItsWay, 10, 2)
+    assert.equal(book.take(question()), null)
+  })
+
+  test('of tokens runs out, too', () => {
+    lend(1_000, 5)
+    assert.ok(book.take(question()))
+    assert.ok(book.take(question()))
+    assert.equal(book.take(question()), null)
+  })
+
+  test('is not touched where another account of the request has none', () => {
+    lend()
+    assert.equal(book.take(question({ accounts: [key, team] })), null)
+    assert.equal(book.next(), null)
+    for (let i = 0; i < 16; i++) assert.ok(book.take(question()), String(i))
+    assert.equal(book.take(question()), null)
+  })
+
+  test('is wished for again when half of it is gone', () => {
+    lend()
+    for (let i = 0; i < 8; i++) book.take(question())
+    assert.deepEqual(next().wishes, [])
+    book.take(question())
+    assert.deepEqual(next().wishes, [{ ...key, amount: '160', tokens: 32 }])
+  })
+
+  test('says how the accounts stood when billing was last heard of', () => {
+    lend()
+    const taken = book.take(question())
+    assert.deepEqual(taken?.accounts(), [standing(key)])
+    hear(next(), 150, 30, { spent: '7' })
+    assert.deepEqual(taken?.accounts(), [standing(key, { spent: '7' })])
+  })
+
+  test('is not used when billing was not heard of for ten seconds', () => {
+    lend()
+    for (let i = 0; i < 9; i++) {
+      time += 1_000
+      assert.ok(book.take(question({ amount: '1', tokens: 0 })))
+    }
+    time += 1_001
+    assert.equal(book.take(question({ amount: '1', tokens: 0 })), null)
+    hear(next(), 100)
+    assert.ok(book.take(question()))
+  })
+
+  test('goes back when nobody asks for it, and is forgotten then', () => {
+    lend()
+    time += 1_999
+    book.tidy()
+    assert.equal(book.next(), null)
+    time += 1
+    book.tidy()
+    const message = next()
+    assert.deepEqual(message.wishes, [{ ...key, amount: '0', tokens: 0 }])
+    hear(message, 0, 0)
+    book.tidy()
+    assert.equal(book.next(), null)
+  })
+
+  test('that an account does not lend is not wished for again at once', () => {
+    lend(0, 0)
+    book.take(question())
+    assert.equal(book.next(), null)
+    time += 2_000
+    book.take(question())
+    assert.equal(book.next(), null)
+    book.take(question())
+    assert.equal(next().wishes.length, 1)
+  })
+})
+
+describe('what is called back', () => {
+  const back = { ...key, amount: '0', tokens: 0 }
+
+  test('goes with all that was granted, and nothing is granted meanwhile', () => {
+    lend()
+    book.take(question())
+    book.recall(key)
+    assert.equal(book.take(question()), null)
+    const message = next()
+    assert.deepEqual([message.draws.length, message.wishes], [1, [back]])
+    hear(message, 0, 0)
+    assert.equal(book.next(), null)
+    // It would only be called back again.
+    book.take(question())
+    assert.equal(book.next(), null)
+  })
+
+  test('while a wish is on its way goes back with the next message', () => {
+    lend()
+    for (let i = 0; i < 9; i++) book.take(question())
+    const wishing = next()
+    assert.equal(wishing.wishes[0]?.amount, '160')
+    book.recall(key)
+    hear(wishing, 160, 32)
+    assert.equal(book.take(question()), null)
+    assert.deepEqual(next(), { draws: [], wishes: [back] })
+  })
+
+  test('waits for the message that tells of all that was granted', () => {
+    lend(10_000, 2_000)
+    for (let i = 0; i < 251; i++) assert.ok(book.take(question()))
+    book.recall(key)
+    const first = next()
+    assert.deepEqual([first.draws.length, first.wishes], [250, []])
+    hear(first, 7_500, 1_500)
+    assert.deepEqual([next().draws.length, next().wishes], [1, [back]])
+  })
+
+  test('is nothing where nothing is held', () => {
+    book.recall(key)
+    book.take(question())
+    book.recall(key)
+    assert.equal(book.next(), null)
+  })
+
+  test('is what an account has lent that holds more than its limit now', () => {
+    lend()
+    book.take(question())
+    hear(next(), 150, 30, { spent: '90', reserved: '20', limit: '100' })
+    assert.equal(book.take(question()), null)
+    assert.deepEqual(next().wishes, [back])
+  })
+})
+
+test('whoever waits for billing to know of a request is told, whatever becomes of it', async () => {
+  lend()
+  const [first, second] = [question(), question()]
+  book.take(first)
+  assert.equal(book.told('somebody else'), null)
+  const told = book.told(first.requestId)
+  assert.ok(told !== null)
+  hear(next(), 150)
+  await told
+  assert.equal(book.told(first.requestId), null)
+  book.take(second)
+  const dropped = book.told(second.requestId)
+  book.drop(next())
+  await dropped
+})
+
+test('after a message that nobody knows the end of nothing is held, and all is told once more', () => {
+  lend()
+  const asked = question()
+  book.take(asked)
+  next()
+  book.reset()
+  assert.equal(book.take(question()), null)
+  assert.deepEqual(next(), { draws: [asked], wishes: [] })
+  // Still owed of whatever is lent next.
+  time += 2_000
+  book.take(question())
+  book.take(question())
+  hear({ draws: [], wishes: [{ ...key, amount: '160', tokens: 32 }] }, 15, 100)
+  assert.equal(book.take(question()), null)
+})
+
+test('billing is told of a thousand requests at most; the next asks as if there were no allowance', () => {
+  lend(1_000_000, 1_000_000)
+  for (let i = 0; i < 1_000; i++) assert.ok(book.take(question()))
+  assert.equal(book.take(question()), null)
+  hear(next(), 900_000, 900_000)
+  assert.ok(book.take(question()))
+})

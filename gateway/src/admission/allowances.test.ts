@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict'
+import { afterEach, beforeEach, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { TimeoutError } from '@nats-io/transport-node'
+import { createFakeBus, type FakeBus } from '@penstock/shared/bus/bus-test-kit'
+import {
+  type AccountRef,
+  type AllowanceQuestion,
+  type AllowanceReply,
+  allowanceQuestion,
+  type ReserveQuestion,
+} from '@penstock/shared/contracts/budget'
+import { channels } from '@penstock/shared/contracts/channels'
+import pino from 'pino'
+import { type Allowances, createAllowances } from './allowances.ts'
+
+const key: AccountRef = { kind: 'key', owner: 'k', model: '' }
+const back = { ...key, amount: '0', tokens: 0 }
+
+let fake: FakeBus
+let allowances: Allowances
+let told: AllowanceQuestion[]
+/** Billing: lends what is wished for, unless a test has it otherwise. */
+let billing: (question: AllowanceQuestion) => Promise<AllowanceReply | object>
+let errors: number
+let count = 0
+
+beforeEach(() => {
+  fake = createFakeBus()
+  told = []
+  errors = 0
+  const held = { amount: 0n, tokens: 0 }
+  billing = async ({ draws, wishes }) => {
+    for (const { amount, tokens } of draws) {
+      held.amount -= BigInt(amount)
+      held.tokens -= tokens
+    }
+    for (const { amount, tokens } of wishes) {
+      held.amount = BigInt(amount)
+      held.tokens = tokens
+    }
+    const money = { spent: '0', reserved: '0', limit: null }
+    const tokens = { tokensSpent: 0, tokensReserved: 0, tokensLimit: null, resetsAt: null }
+    const allowance = { amount: String(held.amount), tokens: held.tokens }
+    return { accounts: [{ ...key, ...money, ...tokens, allowance }] }
+  }
+  fake.onRequest = (subject, question) => {
+    assert.equal(subject, channels.allowance.subject())
+    const parsed = allowanceQuestion.parse(question)
+    told.push(parsed)
+    return billing(parsed)
+  }
+  const log = pino({ level: 'error' }, { write: () => void errors++ })
+  allowances = createAllowances(fake.bus, log)
+})
+afterEach(() => allowances.close())
+
+function question(): ReserveQuestion {
+  return { requestId: `r${count++}`, accounts: [key], amount: '10', tokens: 2, expiresAt: 1 }
+}
+
+/** Resolves when billing has been told so often, and its answer was heard. */
+async function untilTold(times: number): Promise<void> {
+  while (told.length < times) await sleep(1)
+  await sleep(1)
+}
+
+async function lend(): Promise<void> {
+  for (let i = 0; i < 2; i++) assert.equal(allowances.take(question()), null)
+  await untilTold(1)
+  assert.deepEqual(told[0]?.wishes, [{ ...key, amount: '160', tokens: 32 }])
+}
+
+test('what is lent is granted at once, and many grants are told of in one message', async () => {
+  await lend()
+  const asked = [question(), question(), question()]
+  for (const one of asked) assert.ok(allowances.take(one))
+  assert.equal(told.length, 1)
+  await Promise.all(asked.map(({ requestId }) => allowances.told(requestId)))
+  assert.equal(told.length, 2)
+  assert.deepEqual(told[1], { holder: told[0]?.holder, draws: asked, wishes: [] })
+})
+
+test('what billing never answered is told again, by another holder, and nothing is granted meanwhile', async () => {
+  await lend()
+  const lends = billing
+  billing = () => Promise.reject(new TimeoutError())
+  const asked = question()
+  assert.ok(allowances.take(asked))
+  await untilTold(2)
+  assert.equal(allowances.take(question()), null)
+  billing = lends
+  await allowances.told(asked.requestId)
+  const [, second, third] = told
+  assert.deepEqual([second?.draws, third?.draws], [[asked], [asked]])
+  assert.notEqual(second?.holder, third?.holder)
+  assert.equal(errors, 0)
+})
+
+test('what billing cannot take is said, and not told for ever', async () => {
+  await lend()
+  billing = async () => ({ failed: { code: 'invalid_request', message: 'This cannot be drawn.' } })
+  const asked = question()
+  assert.ok(allowances.take(asked))
+  await allowances.told(asked.requestId)
+  assert.equal(errors, 1)
+  await sleep(300)
+  assert.equal(told.length, 2)
+})
+
+test('what is called back goes at once', async () => {
+  await lend()
+  const asked = question()
+  assert.ok(allowances.take(asked))
+  fake.deliver(channels.recall.subject(), key)
+  assert.deepEqual([told[1]?.draws, told[1]?.wishes], [[asked], [back]])
+  assert.equal(allowances.take(question()), null)
+})
+
+test('a gateway that closes gives everything back, if billing is there to take it', async () => {
+  await lend()
+  await allowances.close()
+  assert.deepEqual(told.at(-1)?.wishes, [back])
+  const begun = told.length
+  await allowances.close()
+  assert.equal(told.length, begun)
+})
+
+test('without a connection nothing is told, and close does not wait for ever', async () => {
+  await lend()
+  fake.disconnect()
+  assert.ok(allowances.take(question()))
+  await sleep(50)
+  assert.equal(told.length, 1)
+  await allowances.close()
+  assert.equal(told.length, 1)
+})

@@ -1,0 +1,116 @@
+// Keeps billing and the book of allowances in step: one message at a time, a few milliseconds after
+// what it tells of, so that many requests go in one.
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { listen } from '@penstock/shared/bus/broadcast'
+import type { Bus } from '@penstock/shared/bus/connect'
+import { ask } from '@penstock/shared/bus/request-reply'
+import type { ReserveQuestion } from '@penstock/shared/contracts/budget'
+import { channels } from '@penstock/shared/contracts/channels'
+import { toErrorInfo } from '@penstock/shared/contracts/errors'
+import type { Logger } from '@penstock/shared/telemetry/log'
+import { createAllowanceBook, type Message, type Taken } from './allowance-book.ts'
+
+export interface Allowances {
+  /** @returns null: billing has to be asked */
+  take(question: ReserveQuestion): Taken | null
+  /** Resolves when billing knows of the request; null: it does, or was asked itself. */
+  told(requestId: string): Promise<void> | null
+  /** Gives everything back, within a second or never. */
+  close(): Promise<void>
+}
+
+/** What gathers meanwhile goes in one message, in milliseconds. */
+const gatherMs = 5
+const askMs = 2_000
+/** Billing is away: asked again so much later, in milliseconds. */
+const retryMs = 200
+const tidyMs = 1_000
+const closeMs = 1_000
+
+const pause = () => sleep(retryMs, undefined, { ref: false })
+
+export function createAllowances(bus: Bus, log: Logger): Allowances {
+  const book = createAllowanceBook(() => performance.now())
+  // Where it is not known what billing made of a message, it may yet be handled, late: that is of
+  // another holder then, whose leases run out.
+  let holder = randomUUID()
+  let telling: Promise<void> | null = null
+  let timer: NodeJS.Timeout | null = null
+
+  function soon(ms: number): void {
+    if (telling !== null || timer !== null) return
+    timer = setTimeout(now, ms)
+    timer.unref()
+  }
+
+  function now(): void {
+    if (timer !== null) clearTimeout(timer)
+    timer = null
+    telling ??= tell().finally(() => {
+      telling = null
+      if (book.next() !== null) soon(gatherMs)
+    })
+  }
+
+  async function tell(): Promise<void> {
+    const message = book.next()
+    if (message === null) return
+    if (!bus.connected) return pause()
+    const askedAt = performance.now()
+    const { allowance: channel } = channels
+    try {
+      const reply = await ask(bus, channel, channel.subject(), { holder, ...message }, askMs)
+      book.heard(message, reply, askedAt)
+    } catch (error) {
+      unheard(message, error)
+      await pause()
+    }
+  }
+
+  function unheard(message: Message, error: unknown): void {
+    holder = randomUUID()
+    book.reset()
+    const { code, message: reason } = toErrorInfo(error)
+    if (code === 'service_unavailable') {
+      log.debug({ reason }, 'cannot tell of allowances')
+      return
+    }
+    book.drop(message)
+    const requests = message.draws.map(({ requestId }) => requestId)
+    log.error({ code, reason, requests }, 'billing does not take what was granted')
+  }
+
+  const sub = listen(bus, log, channels.recall, (account) => {
+    book.recall(account)
+    now()
+  })
+  const tidying = setInterval(() => {
+    book.tidy()
+    soon(0)
+  }, tidyMs)
+  tidying.unref()
+
+  return {
+    take(question) {
+      const taken = book.take(question)
+      soon(gatherMs)
+      return taken
+    },
+    told: book.told,
+    async close() {
+      clearInterval(tidying)
+      sub.unsubscribe()
+      const giveUpAt = performance.now() + closeMs
+      while (performance.now() < giveUpAt) {
+        book.giveBackAll()
+        if (book.next() === null && telling === null) return
+        now()
+        await Promise.race([
+          telling,
+          sleep(giveUpAt - performance.now(), undefined, { ref: false }),
+        ])
+      }
+    },
+  }
+}
