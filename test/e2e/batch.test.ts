@@ -9,6 +9,7 @@ import { startBatchRunner } from '@penstock/gateway/batch/engine/start-batch-run
 import { openDiskStorage } from '@penstock/gateway/batch/storage/disk-storage'
 import { type Storage, storageFault } from '@penstock/gateway/batch/storage/storage'
 import { toFile } from 'openai'
+import { z } from 'zod'
 import { type FakeOpenAi, startFakeOpenAi } from '../fakes/openai.ts'
 import { failure } from '../fakes/openai-behaviour.ts'
 import { eventually } from '../harness/eventually.ts'
@@ -350,6 +351,33 @@ for (const backend of ['Postgres', 'Redis'] as const) {
       const waited = await poor.ended(id)
       assert.deepEqual(waited.request_counts, { total: 3, completed: 3, failed: 0 })
       assert.equal(fake.counts.started, started + 3)
+      await keys.close()
+    })
+
+    test('a key that is regenerated goes on paying for its batches; one that is deleted ends them', async () => {
+      const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+      let gate = 0
+      fake.setBehaviour(() => ({ gate: (gates[gate] ?? gates[0])?.promise ?? null }))
+      const keys = await createKeys(stack.client, [stack.url])
+      const key = await keys.make({})
+      const id = await createBatches(stack.url, key.key).submit(chatLines(60))
+      await fake.until(({ concurrent }) => concurrent === slots)
+      const regenerated = await stack.client.post('/key/regenerate', { key: key.key })
+      assert.equal(regenerated.status, 200, regenerated.text)
+      gates[0]?.resolve()
+      const batch = await batches.ended(id)
+      assert.deepEqual(batch.request_counts, { total: 60, completed: 60, failed: 0 })
+
+      gate = 1
+      const text = z.object({ key: z.string() }).parse(regenerated.json).key
+      const last = await createBatches(stack.url, text).submit(chatLines(60))
+      await fake.until(({ concurrent }) => concurrent === slots)
+      await stack.client.post('/key/delete', { keys: [key.id] })
+      gates[1]?.resolve()
+      const { completed, failed } = (await batches.ended(last)).request_counts
+      assert.ok(failed > 0 && completed < 60, `${completed} were answered`)
+      const { errors } = await batches.results(last)
+      assert.ok(errors.every(({ response }) => response?.status_code === 401))
       await keys.close()
     })
 

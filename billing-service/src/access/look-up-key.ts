@@ -2,7 +2,7 @@
 // in one statement, and so as of one moment and one access version.
 import type {
   KeyFacts,
-  keyLookup,
+  KeyLookup,
   keyLookupReply,
   LimitedScope,
   RateLimits,
@@ -47,12 +47,14 @@ interface FoundRow {
  */
 export async function lookUpKey(
   db: Kysely<Database>,
-  { secretHash, secretFingerprint }: z.output<typeof keyLookup>,
+  question: KeyLookup,
 ): Promise<z.input<typeof keyLookupReply>> {
-  const row = await find(db, secretHash)
+  const row = await find(db, question)
   if (row === null) return { facts: null, version: 0 }
   const version = Number(row.version)
   if (row.key_id !== null) return { facts: factsOf(row, row.key_id), version }
+  if ('keyId' in question) return { facts: null, version }
+  const { secretFingerprint } = question
   const isOther = secretFingerprint !== undefined && secretFingerprint !== row.secret_fingerprint
   if (isOther && row.has_keys) throw otherSecret()
   return { facts: null, version }
@@ -70,7 +72,12 @@ const holder = (table: string, budget: string, aliases: string) => {
     'model_limits', ${column('model_limits')}, 'aliases', ${sql.raw(aliases)})`
 }
 
-const statementOf = (secretHash: string) => sql<FoundRow>`
+const isIt = (question: KeyLookup) =>
+  'keyId' in question
+    ? sql`k.key_id = ${question.keyId}`
+    : sql`k.secret_hash = decode(${question.secretHash}, 'hex')`
+
+const statementOf = (question: KeyLookup) => sql<FoundRow>`
   select s.version, s.secret_fingerprint, exists (select from api_key) as has_keys,
     k.key_id, k.key_alias, k.user_id, k.team_id, k.expires_at,
     ${holder('k', 'kb', 'k.aliases')} as holder,
@@ -80,7 +87,7 @@ const statementOf = (secretHash: string) => sql<FoundRow>`
     coalesce(own.spent, 0) as spent,
     greatest(own.max_amount - own.spent, 0) as remaining
   from access_state s
-    left join api_key k on k.secret_hash = decode(${secretHash}, 'hex')
+    left join api_key k on ${isIt(question)}
     left join team t on t.team_id = k.team_id
     left join app_user u on u.user_id = k.user_id
     left join budget kb on kb.budget_id = k.budget_id
@@ -99,8 +106,8 @@ const statementOf = (secretHash: string) => sql<FoundRow>`
         ('key', k.key_id), ('team', k.team_id), ('user', k.user_id),
         ('member', k.team_id || '/' || k.user_id))) as paying on true`
 
-async function find(db: Kysely<Database>, secretHash: string): Promise<FoundRow | null> {
-  const { rows } = await statementOf(secretHash).execute(db)
+async function find(db: Kysely<Database>, question: KeyLookup): Promise<FoundRow | null> {
+  const { rows } = await statementOf(question).execute(db)
   return rows[0] ?? null
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, mock, test } from 'node:test'
 import { createFakeBus, type FakeBus } from '@penstock/shared/bus/bus-test-kit'
-import type { KeyFacts } from '@penstock/shared/contracts/access'
+import { type KeyFacts, keyLookup } from '@penstock/shared/contracts/access'
 import { channels } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import pino from 'pino'
@@ -26,10 +26,11 @@ beforeEach(() => {
   asked = []
   fake.onRequest = async (subject, question) => {
     assert.equal(subject, channels.keyLookup.subject())
-    const { secretHash } = question as { secretHash: string }
-    asked.push(secretHash)
+    const parsed = keyLookup.parse(question)
+    const name = 'keyId' in parsed ? parsed.keyId : parsed.secretHash
+    asked.push(name)
     if (billing === null) throw new Error('no responders')
-    return { facts: billing.keys[secretHash] ?? null, version: billing.version }
+    return { facts: billing.keys[name] ?? null, version: billing.version }
   }
   cache = createCache()
 })
@@ -67,6 +68,17 @@ test('a key is asked about once, however many ask for it at once, and then known
   assert.ok(!(known instanceof Promise))
   assert.equal(known?.keyId, 'a')
   assert.equal(asked.length, 1)
+})
+
+test('a key is asked about by its id, too, and remembered by it', async () => {
+  billing = { keys: { key_a: keyFactsOf({ keyId: 'key_a' }) }, version: 1 }
+  assert.equal((await cache.holder('key_a'))?.keyId, 'key_a')
+  assert.equal((await cache.holder('key_a'))?.keyId, 'key_a')
+  assert.equal(await cache.holder('key_b'), null)
+  assert.deepEqual(asked, ['key_a', 'key_b'])
+  hear(2)
+  await cache.holder('key_a')
+  assert.deepEqual(asked, ['key_a', 'key_b', 'key_a'])
 })
 
 test('after a minute it is asked about again', async () => {

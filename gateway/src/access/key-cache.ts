@@ -6,7 +6,7 @@
 import { listen } from '@penstock/shared/bus/broadcast'
 import type { Bus } from '@penstock/shared/bus/connect'
 import { ask } from '@penstock/shared/bus/request-reply'
-import type { KeyFacts } from '@penstock/shared/contracts/access'
+import type { KeyFacts, KeyLookup } from '@penstock/shared/contracts/access'
 import { channels } from '@penstock/shared/contracts/channels'
 import { PenstockError, toErrorInfo } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
@@ -21,6 +21,8 @@ export interface KeyCache {
    * @throws PenstockError (the promise) `service_unavailable` where billing cannot be asked
    */
   find(secretHash: string): FoundKey
+  /** What the key with this public id may do now, whatever its text is by now. Throws the same. */
+  holder(keyId: string): FoundKey
   close(): void
 }
 
@@ -38,6 +40,8 @@ interface Known {
   freshUntil: number
 }
 
+/** No digest in hex begins with it. */
+const idPrefix = 'id:'
 const freshMs = 60_000
 const unknownMs = 10_000
 /** A remembered key goes on working for so long after that while billing is away. */
@@ -54,7 +58,7 @@ const maxLookUps = 500
 
 export function createKeyCache(options: KeyCacheOptions): KeyCache {
   const { bus, log, now = Date.now, maxKeys = 10_000 } = options
-  /** The least lately used first, as below. */
+  /** By digest or by id (`idPrefix`); the least lately used first, as below. */
   const known = new Map<string, Known>()
   /** Texts that are no key, until when that is remembered. */
   const strangers = new Map<string, number>()
@@ -81,21 +85,21 @@ export function createKeyCache(options: KeyCacheOptions): KeyCache {
     restUntil = 0
   })
 
-  function find(secretHash: string): FoundKey {
-    const one = known.get(secretHash)
-    if (one !== undefined && (now() < one.freshUntil || mayServe(secretHash, one))) {
-      put(known, secretHash, one)
+  function find(name: string): FoundKey {
+    const one = known.get(name)
+    if (one !== undefined && (now() < one.freshUntil || mayServe(name, one))) {
+      put(known, name, one)
       return one.facts
     }
-    const until = strangers.get(secretHash)
+    const until = strangers.get(name)
     if (until !== undefined && now() < until) return null
-    return lookUps.get(secretHash) ?? lookUp(secretHash, one)
+    return lookUps.get(name) ?? lookUp(name, one)
   }
 
   /** No longer fresh, while it is being asked about already or there is nobody to ask. */
-  function mayServe(secretHash: string, one: Known): boolean {
+  function mayServe(name: string, one: Known): boolean {
     const isAway = now() < restUntil || !bus.connected
-    return (isAway || lookUps.has(secretHash)) && isGoodEnough(one)
+    return (isAway || lookUps.has(name)) && isGoodEnough(one)
   }
 
   /** Where nobody can say how it is now. */
@@ -103,31 +107,30 @@ export function createKeyCache(options: KeyCacheOptions): KeyCache {
     return one !== undefined && now() < one.freshUntil + graceMs
   }
 
-  function lookUp(secretHash: string, stale: Known | undefined): Promise<KeyFacts | null> {
+  function lookUp(name: string, stale: Known | undefined): Promise<KeyFacts | null> {
     if (lookUps.size >= maxLookUps) {
       return Promise.reject(unavailable('too many keys are asked about'))
     }
-    const answer = askBilling(secretHash, stale).finally(() => {
-      if (lookUps.get(secretHash) === answer) lookUps.delete(secretHash)
+    const answer = askBilling(name, stale).finally(() => {
+      if (lookUps.get(name) === answer) lookUps.delete(name)
     })
-    lookUps.set(secretHash, answer)
+    lookUps.set(name, answer)
     return answer
   }
 
-  async function askBilling(secretHash: string, stale: Known | undefined) {
+  async function askBilling(name: string, stale: Known | undefined) {
     const giveUpAt = now() + (isGoodEnough(stale) ? stalePatienceMs : patienceMs)
     for (;;) {
       try {
         const { keyLookup: channel } = channels
         const left = Math.max(1, giveUpAt - now())
-        const question = { secretHash, secretFingerprint: options.secret.fingerprint }
-        const reply = await ask(bus, channel, channel.subject(), question, left)
-        remember(secretHash, reply.facts, reply.version)
+        const reply = await ask(bus, channel, channel.subject(), questionOf(name), left)
+        remember(name, reply.facts, reply.version)
         return reply.facts
       } catch (cause) {
         if (toErrorInfo(cause).code !== 'service_unavailable') throw cause
         // What was forgotten meanwhile is not good enough.
-        if (isGoodEnough(stale) && known.get(secretHash) === stale) {
+        if (isGoodEnough(stale) && known.get(name) === stale) {
           restUntil = now() + restMs
           return stale.facts
         }
@@ -147,15 +150,15 @@ export function createKeyCache(options: KeyCacheOptions): KeyCache {
     log.warn({ reason }, 'keys cannot be looked up')
   }
 
-  function remember(secretHash: string, facts: KeyFacts | null, readAt: number): void {
+  function remember(name: string, facts: KeyFacts | null, readAt: number): void {
     hear(readAt)
     if (readAt < version) return
     if (facts === null) {
-      known.delete(secretHash)
-      put(strangers, secretHash, now() + unknownMs)
+      known.delete(name)
+      put(strangers, name, now() + unknownMs)
     } else {
-      strangers.delete(secretHash)
-      put(known, secretHash, { facts, freshUntil: now() + freshMs })
+      strangers.delete(name)
+      put(known, name, { facts, freshUntil: now() + freshMs })
     }
   }
 
@@ -168,8 +171,14 @@ export function createKeyCache(options: KeyCacheOptions): KeyCache {
     if (first !== undefined) map.delete(first)
   }
 
+  function questionOf(name: string): KeyLookup {
+    if (name.startsWith(idPrefix)) return { keyId: name.slice(idPrefix.length) }
+    return { secretHash: name, secretFingerprint: options.secret.fingerprint }
+  }
+
   return {
     find,
+    holder: (keyId) => find(idPrefix + keyId),
     close() {
       closed = true
       sub.unsubscribe()

@@ -38,7 +38,7 @@ export function windowMs(completionWindow: string): number {
 /** @throws PenstockError `invalid_request` naming the field; `queue_full`; `service_unavailable` */
 export async function createBatch(
   { db, queue }: BatchAccess,
-  { owner, keyHash }: Asker,
+  { owner, admin }: Asker,
   batch: NewBatch,
   log: Logger,
 ): Promise<BatchRow> {
@@ -48,7 +48,7 @@ export async function createBatch(
     const message = 'Invalid request: not_before: it lies beyond the completion_window.'
     throw new PenstockError('invalid_request', message, { param: 'not_before' })
   }
-  const live = await askDatabase(countLive(db, keyHash === null ? null : owner.keyId))
+  const live = await askDatabase(countLive(db, admin ? null : owner.keyId))
   if (live.all >= maxLiveBatches || live.own >= maxOfKey) {
     const message = 'Too many batches have not ended yet: create this one when some have.'
     throw new PenstockError('queue_full', message, { retryAfterMs: fullRetryMs })
@@ -58,7 +58,7 @@ export async function createBatch(
     batch_id: newBatchId(),
     status: 'validating' as const,
     key_id: owner.keyId,
-    key_hash: keyHash,
+    by_admin: admin,
     user_id: owner.userId,
     team_id: owner.teamId,
     created_at: new Date(now),

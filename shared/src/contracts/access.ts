@@ -64,12 +64,17 @@ export const secretFingerprint = z.string().regex(/^[0-9a-f]{64}$/)
 
 /**
  * gateway → billing. The keyed hash (HMAC-SHA-256, hex) of the key that a client presented. With a
- * fingerprint that is not the keys', the answer is an error that says so.
+ * fingerprint that is not the keys', the answer is an error that says so. Or the id of the key that
+ * something was made with, which stays when the key is regenerated.
  */
-export const keyLookup = z.object({
-  secretHash: z.string().regex(/^[0-9a-f]{64}$/),
-  secretFingerprint: secretFingerprint.optional(),
-})
+export const keyLookup = z.union([
+  z.object({
+    secretHash: z.string().regex(/^[0-9a-f]{64}$/),
+    secretFingerprint: secretFingerprint.optional(),
+  }),
+  z.object({ keyId: z.string().min(1) }),
+])
+export type KeyLookup = z.output<typeof keyLookup>
 export const keyLookupReply = z.object({
   /** Null: there is no such key. */
   facts: keyFacts.nullable(),

@@ -1,5 +1,5 @@
-// Who a batch's lines are asked for: its creator, by what its key may do now, not when it was made.
-
+// Who a batch's lines are asked for: its creator, by what its key may do now, not when it was made. A key
+// that is regenerated meanwhile is still the same key.
 import type { KeyCache } from '../../access/key-cache.ts'
 import { holderOf, type Identity } from '../../auth.ts'
 import type { BatchRow } from '../store/database.ts'
@@ -10,14 +10,14 @@ import type { BatchRow } from '../store/database.ts'
  *   where the key cannot be looked up
  */
 export function callerOf(
-  keys: Pick<KeyCache, 'find'>,
-  { key_hash, key_id, user_id, team_id }: BatchRow,
+  keys: Pick<KeyCache, 'holder'>,
+  { by_admin, key_id, user_id, team_id }: BatchRow,
 ): Identity | Promise<Identity> {
-  if (key_hash === null) {
+  if (by_admin || key_id === null) {
     const caller = { keyId: key_id, userId: user_id, teamId: team_id }
     return { caller, admin: true, actor: { role: 'master', ...caller }, facts: null }
   }
-  const found = keys.find(key_hash)
+  const found = keys.holder(key_id)
   if (found instanceof Promise) return found.then((facts) => holderOf(facts, Date.now()))
   return holderOf(found, Date.now())
 }

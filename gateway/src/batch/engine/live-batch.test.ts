@@ -25,7 +25,7 @@ function rowOf(values: Partial<BatchRow> = {}): BatchRow {
     correlation_id: 'one',
     traceparent: null,
     key_id: null,
-    key_hash: null,
+    by_admin: true,
     user_id: null,
     team_id: null,
     total: 100,

@@ -3,7 +3,6 @@
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Request, RequestHandler, Response } from 'express'
 import type { Kysely } from 'kysely'
-import { presentedKey } from '../../access/key-texts.ts'
 import type { Gateway } from '../../gateway.ts'
 import type { BatchQueue } from '../queue.ts'
 import type { Storage } from '../storage/storage.ts'
@@ -23,8 +22,7 @@ export interface Asker {
   owner: Owner
   /** Whose files and batches there are for it. */
   sees: OwnerFilter
-  /** Of its key, in hex; null for an admin. */
-  keyHash: string | null
+  admin: boolean
 }
 
 export type BatchHandler = (
@@ -37,14 +35,13 @@ export type BatchHandler = (
 export function batchRoute(gateway: Gateway, handle: BatchHandler): RequestHandler {
   return async (req, res) => {
     const { admin, caller } = await gateway.authenticate(req)
-    const { batch, secret } = gateway
+    const { batch } = gateway
     if (batch === null) {
       const message = 'Files and batches need a database: set DATABASE_URL for the gateway.'
       throw new PenstockError('service_unavailable', message)
     }
-    const keyHash = admin ? null : secret.digestOf(presentedKey(req.headers) ?? '').toString('hex')
     const sees = admin ? null : { keyId: caller.keyId ?? '' }
-    await handle(req, res, batch, { owner: caller, sees, keyHash })
+    await handle(req, res, batch, { owner: caller, sees, admin })
   }
 }
 

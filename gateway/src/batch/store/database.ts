@@ -44,7 +44,7 @@ export interface BatchTable {
   traceparent: string | null
   key_id: string | null
   /** The digest in hex that the key cache finds its facts by. */
-  key_hash: string | null
+  by_admin: boolean
   user_id: string | null
   team_id: string | null
   total: Generated<number>

@@ -29,8 +29,8 @@ const filesAndBatches: Migration = {
       where state <> 'ready'`.execute(db)
     await sql`create index batch_file_key on batch_file (key_id, file_id)`.execute(db)
 
-    // dialect: of the API that made it. key_hash: of the key that made it (HMAC under the server's
-    // secret), to look up what it may do; null: the master key, or nobody where the gateway is open.
+    // dialect: of the API that made it. by_admin: with the master key, or by anybody where the gateway is
+    // open; otherwise what the key may do is looked up.
     // unasked: of those that failed, what a cancellation or the end of time left undone; known at the end.
     // lines_per_second: over the last minute, as the runners measured it.
     await sql`
@@ -53,7 +53,7 @@ const filesAndBatches: Migration = {
         correlation_id text not null,
         traceparent text,
         key_id text collate "C",
-        key_hash text collate "C",
+        by_admin boolean not null,
         user_id text collate "C",
         team_id text collate "C",
         total integer not null default 0,
