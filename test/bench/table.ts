@@ -1,5 +1,6 @@
-// The results as one Markdown table, aligned so that a terminal shows it as well as a README does.
+// The results as one Markdown table.
 import { count, mebibytes, milliseconds } from './format.ts'
+import { aligned } from './markdown.ts'
 import type { Results, SubjectResults } from './results.ts'
 import { added } from './statistics.ts'
 import { workloads } from './workloads.ts'
@@ -18,17 +19,8 @@ export function markdownTable({ subjects, plan }: Pick<Results, 'subjects' | 'pl
     .map(({ label, cell }) => [label, ...subjects.map((subject) => cell(subject) ?? '–')])
     // A line about what nobody was asked.
     .filter(([, ...cells]) => cells.some((text) => text !== '–'))
-  const rows = [head, ...body]
-  const widths = head.map((_, at) => Math.max(...rows.map((cells) => cells[at]?.length ?? 0)))
-  const pad = (text: string, at: number) =>
-    at === 0 ? text.padEnd(widths[at] ?? 0) : text.padStart(widths[at] ?? 0)
-  const rule = widths.map((width, at) =>
-    at === 0 ? '-'.repeat(width) : `${'-'.repeat(width - 1)}:`,
-  )
   const note = plan === 'quick' ? '\n\n(A quick run: good for a direction, not for a figure.)' : ''
-  return `${[head.map(pad), rule, ...body.map((cells) => cells.map(pad))]
-    .map((cells) => `| ${cells.join(' | ')} |`)
-    .join('\n')}${note}`
+  return `${aligned([head, ...body])}${note}`
 }
 
 function nameOf({ title, version }: SubjectResults): string {
