@@ -240,7 +240,9 @@ describe('batches that have not ended', () => {
     insert into batch (batch_id, key_id, by_admin, status, endpoint, input_file_id,
       completion_window, correlation_id, expires_at)
     select 'batch_' || ${keyId}::text || n, ${keyId}, false, 'validating', ${asked.endpoint},
-      'file-none', '24h', '', now() + interval '1 day' from generate_series(1, ${count}) n`.execute(servers.db)
+      'file-none', '24h', '', now() + interval '1 day' from generate_series(1, ${count}) n`.execute(
+      servers.db,
+    )
 
   test('are bounded: those of one key, and all together', async () => {
     const keys = await createKeys(stack.client, [stack.url])

@@ -2,8 +2,8 @@
 // outcome for a whole answer and for a stream.
 import type { Deployment } from '@penstock/shared/config/deployment'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import { testCall } from '@penstock/workers/providers/ollama-test-kit'
 import type { ProviderResult } from '@penstock/workers/providers/provider'
+import { testCall } from '@penstock/workers/providers/provider-test-kit'
 import { resolveProvider } from '@penstock/workers/providers/resolve'
 
 export interface Message {

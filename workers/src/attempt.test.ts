@@ -7,7 +7,7 @@ import { noUsage } from '@penstock/shared/contracts/usage'
 import pino from 'pino'
 import { Attempt } from './attempt.ts'
 import { work } from './fixtures/work.ts'
-import { testCall } from './providers/ollama-test-kit.ts'
+import { testCall } from './providers/provider-test-kit.ts'
 import { resolveDeployment } from './resolved-deployment.ts'
 import type { WorkerContext } from './run-job.ts'
 

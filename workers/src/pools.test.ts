@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createPools } from './pools.ts'
-import { testCall } from './providers/ollama-test-kit.ts'
+import { testCall } from './providers/provider-test-kit.ts'
 import { type ResolvedDeployment, resolveDeployment } from './resolved-deployment.ts'
 
 function target(id: string, slots = 1, timeoutMs: number | null = null): ResolvedDeployment {

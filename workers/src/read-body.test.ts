@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { encodeUpload } from '@penstock/shared/upload'
 import { work } from './fixtures/work.ts'
-import { failsWith, testCall } from './providers/ollama-test-kit.ts'
 import type { ProviderEntry } from './providers/provider.ts'
+import { failsWith, testCall } from './providers/provider-test-kit.ts'
 import { readBody } from './read-body.ts'
 
 const provider = { run: () => Promise.reject(new Error('not called')) }

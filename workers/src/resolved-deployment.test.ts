@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { testCall } from './providers/ollama-test-kit.ts'
+import { testCall } from './providers/provider-test-kit.ts'
 import { resolveDeployment, withDefaultPrices } from './resolved-deployment.ts'
 
 test('credentials in an api_base are used, but not announced', () => {

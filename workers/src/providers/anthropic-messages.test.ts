@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { conversationOf } from './anthropic-messages.ts'
-import { failsWith } from './ollama-test-kit.ts'
+import { failsWith } from './provider-test-kit.ts'
 
 const messages = [{ role: 'user', content: 'Hello' }]
 const user = { role: 'user', content: [{ type: 'text', text: 'Hello' }] }

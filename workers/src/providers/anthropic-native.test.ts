@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { cutAnywhere, seeded } from '@penstock/shared/fixtures/seeded'
 import { NativeScan, passAnthropic } from './anthropic-native.ts'
 import { nativeRequest } from './anthropic-request.ts'
-import { failsWith, fixture, inPieces, testCall } from './ollama-test-kit.ts'
+import { failsWith, fixture, inPieces, testCall } from './provider-test-kit.ts'
 
 const file = (name: string) => fixture(`../anthropic/${name}`)
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { noUsage } from '@penstock/shared/contracts/usage'
 import { completionOf } from './anthropic-reply.ts'
-import { failsWith, jsonFixture } from './ollama-test-kit.ts'
+import { failsWith, jsonFixture } from './provider-test-kit.ts'
 
 const model = 'claude-sonnet-4-5'
 const json = (name: string) => jsonFixture(`../anthropic/${name}`)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { anthropicBody, anthropicRequest } from './anthropic-request.ts'
-import { failsWith, testCall } from './ollama-test-kit.ts'
+import { failsWith, testCall } from './provider-test-kit.ts'
 
 type CallOptions = NonNullable<Parameters<typeof testCall>[1]>
 const messages = [{ role: 'user', content: 'Hello' }]

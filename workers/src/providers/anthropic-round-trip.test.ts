@@ -9,7 +9,7 @@ import { below, cutAnywhere, type Random, seeded } from '@penstock/shared/fixtur
 import { completionOf } from './anthropic-reply.ts'
 import { anthropicBody } from './anthropic-request.ts'
 import { translateAnthropic } from './anthropic-stream.ts'
-import { fixture, inPieces, testCall } from './ollama-test-kit.ts'
+import { fixture, inPieces, testCall } from './provider-test-kit.ts'
 
 const model = 'claude-sonnet-4-5'
 const thinking = { type: 'enabled', budget_tokens: 1_024 }

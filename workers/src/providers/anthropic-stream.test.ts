@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { noUsage } from '@penstock/shared/contracts/usage'
 import { translateAnthropic } from './anthropic-stream.ts'
-import { failsWith, fixture, inPieces, parseEvents, testCall } from './ollama-test-kit.ts'
+import { failsWith, fixture, inPieces, parseEvents, testCall } from './provider-test-kit.ts'
 
 const model = 'claude-sonnet-4-5'
 const file = (name: string) => fixture(`../anthropic/${name}`)

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { anthropicBody } from './anthropic-request.ts'
 import { strictSchema } from './anthropic-schema.ts'
-import { failsWith, testCall } from './ollama-test-kit.ts'
+import { failsWith, testCall } from './provider-test-kit.ts'
 
 type CallOptions = NonNullable<Parameters<typeof testCall>[1]>
 const messages = [{ role: 'user', content: 'Hello' }]

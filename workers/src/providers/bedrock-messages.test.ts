@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { bedrockConversation } from './bedrock-messages.ts'
-import { failsWith } from './ollama-test-kit.ts'
+import { failsWith } from './provider-test-kit.ts'
 
 test('system messages stand apart, turns alternate, blank texts are left out', () => {
   const { system, messages: turns } = bedrockConversation([

@@ -6,7 +6,7 @@ import { PenstockError } from '@penstock/shared/contracts/errors'
 import { noUsage } from '@penstock/shared/contracts/usage'
 import { bedrockError } from './bedrock-errors.ts'
 import { completionOf, translateConverse } from './bedrock-reply.ts'
-import { failsWith, jsonFixture, parseEvents, testCall } from './ollama-test-kit.ts'
+import { failsWith, jsonFixture, parseEvents, testCall } from './provider-test-kit.ts'
 
 const model = 'us.anthropic.claude-sonnet-4-5-20250929-v1:0'
 const output = (name: string) => jsonFixture(`../bedrock/${name}`) as ConverseCommandOutput

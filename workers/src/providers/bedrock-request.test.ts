@@ -5,7 +5,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { modelId, regionOf } from './bedrock-models.ts'
 import { converseInput } from './bedrock-request.ts'
-import { failsWith, testCall } from './ollama-test-kit.ts'
+import { failsWith, testCall } from './provider-test-kit.ts'
 
 type CallOptions = NonNullable<Parameters<typeof testCall>[1]>
 const claude = 'us.anthropic.claude-sonnet-4-5-20250929-v1:0'

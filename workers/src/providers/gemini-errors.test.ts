@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { PenstockError } from '@penstock/shared/contracts/errors'
 import { gemini } from './gemini.ts'
-import { failsWith, parseEvents } from './ollama-test-kit.ts'
+import { failsWith, parseEvents } from './provider-test-kit.ts'
 import {
   type CallOptions,
   firstChoices,

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { geminiRequest } from './gemini-request.ts'
-import { failsWith, testCall } from './ollama-test-kit.ts'
+import { failsWith, testCall } from './provider-test-kit.ts'
 import type { CallOptions } from './upstream-test-kit.ts'
 
 const messages = [{ role: 'user', content: 'Hello!' }]

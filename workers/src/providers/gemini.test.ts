@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { noUsage } from '@penstock/shared/contracts/usage'
 import { gemini, geminiUrl } from './gemini.ts'
-import { failsWith, parseEvents } from './ollama-test-kit.ts'
+import { failsWith, parseEvents } from './provider-test-kit.ts'
 import {
   type CallOptions,
   firstChoices,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { mistralCallId } from './mistral-messages.ts'
 import { mistralBody } from './mistral-request.ts'
-import { failsWith, testCall } from './ollama-test-kit.ts'
+import { failsWith, testCall } from './provider-test-kit.ts'
 
 type Options = NonNullable<Parameters<typeof testCall>[1]>
 const messages = [{ role: 'user', content: 'Hello!' }]

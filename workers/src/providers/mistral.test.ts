@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { codestral, mistral, textCompletionCodestral } from './mistral.ts'
-import { failsWith, parseEvents } from './ollama-test-kit.ts'
+import { failsWith, parseEvents } from './provider-test-kit.ts'
 import {
   type CallOptions,
   firstChoices,

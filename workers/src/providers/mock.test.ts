@@ -1,7 +1,7 @@
 // LiteLLM's mock_response, through resolveProvider as a worker meets it.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { failsWith, testCall } from './ollama-test-kit.ts'
+import { failsWith, testCall } from './provider-test-kit.ts'
 import { resolveProvider } from './resolve.ts'
 import { chunksOf, textOf } from './sim-test-kit.ts'
 

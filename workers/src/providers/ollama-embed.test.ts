@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { embedCall } from './ollama-embed.ts'
-import { failsWith, jsonFixture, testCall } from './ollama-test-kit.ts'
+import { failsWith, jsonFixture, testCall } from './provider-test-kit.ts'
 
 const model = 'all-minilm'
 

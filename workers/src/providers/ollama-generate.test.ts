@@ -9,7 +9,7 @@ import {
   jsonFixture,
   parseEvents,
   testCall,
-} from './ollama-test-kit.ts'
+} from './provider-test-kit.ts'
 
 const model = 'codellama:code'
 

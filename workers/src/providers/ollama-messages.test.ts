@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ollamaMessages } from './ollama-messages.ts'
-import { failsWith } from './ollama-test-kit.ts'
+import { failsWith } from './provider-test-kit.ts'
 
 const pixel = 'iVBORw0KGgoAAAANSUhEUg=='
 

@@ -5,8 +5,8 @@ import { ollamaChat } from '@penstock/shared/dialects/ollama/chat'
 import { chatCall } from './ollama-chat.ts'
 import { nativeRequest, passStream } from './ollama-native.ts'
 import { translateStream } from './ollama-stream.ts'
-import { failsWith, fixture, inPieces, testCall } from './ollama-test-kit.ts'
 import { usageOf } from './ollama-usage.ts'
+import { failsWith, fixture, inPieces, testCall } from './provider-test-kit.ts'
 
 const chat = { dialect: 'ollama-chat', headers: {} } as const
 const embed = { dialect: 'ollama-embed', headers: {} } as const

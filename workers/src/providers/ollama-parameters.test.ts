@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Deployment } from '@penstock/shared/config/deployment'
 import { mapParameters } from './ollama-parameters.ts'
-import { failsWith, testCall } from './ollama-test-kit.ts'
+import { failsWith, testCall } from './provider-test-kit.ts'
 
 const rules = {
   own: new Set(['messages']),

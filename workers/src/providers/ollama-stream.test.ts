@@ -4,7 +4,7 @@ import { PenstockError } from '@penstock/shared/contracts/errors'
 import { chatCall } from './ollama-chat.ts'
 import type { Translate } from './ollama-endpoint.ts'
 import { translateStream } from './ollama-stream.ts'
-import { failsWith, fixture, inPieces, parseEvents, testCall } from './ollama-test-kit.ts'
+import { failsWith, fixture, inPieces, parseEvents, testCall } from './provider-test-kit.ts'
 
 const user = { messages: [{ role: 'user', content: 'When does water boil?' }] }
 

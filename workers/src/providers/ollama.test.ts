@@ -6,8 +6,8 @@ import { after, test } from 'node:test'
 import type { Deployment } from '@penstock/shared/config/deployment'
 import { closeHttp } from './http.ts'
 import { ollama } from './ollama.ts'
-import { failsWith, fixture, parseEvents, testCall } from './ollama-test-kit.ts'
 import type { ProviderCall } from './provider.ts'
+import { failsWith, fixture, parseEvents, testCall } from './provider-test-kit.ts'
 
 const messages = [{ role: 'user', content: 'Hello' }]
 

@@ -5,9 +5,9 @@ import { lookUpPrices } from '@penstock/shared/pricing/price-table'
 import { azure } from './azure.ts'
 import { gemini } from './gemini.ts'
 import { codestral, mistral } from './mistral.ts'
-import { failsWith, testCall } from './ollama-test-kit.ts'
 import { openAiFamily } from './openai-family.ts'
 import { endpointUrl } from './openai-request.ts'
+import { failsWith, testCall } from './provider-test-kit.ts'
 import { resolveProvider } from './resolve.ts'
 import {
   type CallOptions,

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import { failsWith } from './ollama-test-kit.ts'
 import { openai, textCompletionOpenai } from './openai.ts'
+import { failsWith } from './provider-test-kit.ts'
 import {
   type CallOptions,
   fixturesOf,

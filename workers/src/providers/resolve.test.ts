@@ -1,7 +1,7 @@
 // Which provider serves which model, and where its address, key and locality come from.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { testCall } from './ollama-test-kit.ts'
+import { testCall } from './provider-test-kit.ts'
 import { isPrivate, resolveProvider } from './resolve.ts'
 import { providers } from './table.ts'
 

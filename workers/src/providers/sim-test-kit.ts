@@ -1,5 +1,5 @@
 // What the tests of the simulator and of mocked deployments share: emitted events as typed chunks.
-import { parseEvents } from './ollama-test-kit.ts'
+import { parseEvents } from './provider-test-kit.ts'
 
 interface Delta {
   role?: string

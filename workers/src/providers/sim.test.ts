@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import { failsWith, testCall } from './ollama-test-kit.ts'
+import { failsWith, testCall } from './provider-test-kit.ts'
 import { sim } from './sim.ts'
 import { chunksOf, textOf } from './sim-test-kit.ts'
 

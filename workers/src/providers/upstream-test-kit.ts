@@ -7,8 +7,8 @@ import type { AddressInfo } from 'node:net'
 import { after, afterEach } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { closeHttp } from './http.ts'
-import { testCall } from './ollama-test-kit.ts'
 import type { Provider, ProviderResult } from './provider.ts'
+import { testCall } from './provider-test-kit.ts'
 
 export type CallOptions = NonNullable<Parameters<typeof testCall>[1]>
 

@@ -1,4 +1,4 @@
-// What the tests of the Ollama provider share: a call, the fixtures, and streams cut into pieces.
+// What the providers' tests share: a call, the fixtures, and streams cut into pieces.
 import { readFileSync } from 'node:fs'
 import type { Deployment } from '@penstock/shared/config/deployment'
 import { PenstockError } from '@penstock/shared/contracts/errors'
