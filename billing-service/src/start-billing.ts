@@ -88,7 +88,7 @@ export async function startBilling({
   })
   const stopReserving = answerReserve(bus, log, (asked) => reserve(reservations, asked))
   const stopDrawing = answerAllowances(bus, allowances)
-  const stopSweep = startSweep(expiries, log)
+  const stopSweep = startSweep(expiries, log, () => bus.connected)
   const stopAnswering = answerSpend(bus, questions, log)
   const access = startAccess({ bus, databaseUrl, log, settings: () => settings, onIdleError })
   const stopHeartbeat = startHeartbeat(bus, 'billing', id, () => {

@@ -2,6 +2,7 @@
 // becomes their requests' reservations, and comes back; told twice, late or never, nothing is lost.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { drawAllowances } from '@penstock/billing-service/money/draw-allowances'
 import { rebuild } from '@penstock/billing-service/money/rebuild'
 import { reserve } from '@penstock/billing-service/money/reserve'
@@ -25,6 +26,7 @@ import {
   usage,
 } from './money-setup.ts'
 
+let number = 0
 let databases: Awaited<ReturnType<typeof startDatabases>>
 
 before(async () => {
@@ -35,8 +37,9 @@ after(() => databases.close())
 const wish = (account: AccountRef, dollars: number, tokens = 0) => {
   return { ...account, amount: String(BigInt(dollars) * dollar), tokens }
 }
+/** The gateway's next message. */
 const asked = (changes: Partial<AllowanceQuestion>): AllowanceQuestion => {
-  return { holder: 'g', draws: [], wishes: [], ...changes }
+  return { holder: 'g', number: ++number, draws: [], wishes: [], ...changes }
 }
 /** A budget of a hundred dollars of which gateway `g` may grant so many. */
 async function lent(t: Parameters<typeof freshDatabase>[0], dollars: number) {
@@ -109,26 +112,53 @@ test('a request whose usage was quicker holds nothing any more', async (t) => {
   ])
 })
 
-test('an allowance that nobody renews expires; what was granted of it is reserved all the same', async (t) => {
+test('an allowance that nobody renews expires, and is freed where that is said', async (t) => {
   const { db, pool, tell, held } = await lent(t, 5)
-  const later = new Date(Date.now() + 31_000)
-  assert.equal(await sweepReservations(db, new Date(Date.now() + 25_000)), 0)
-  assert.equal(await sweepReservations(db, later), 1)
-  assert.equal(await held(), 0n)
+  const at = (seconds: number) => new Date(Date.now() + seconds * 1_000)
+  assert.equal(await sweepReservations(db, at(19)), 0)
+  assert.equal(await sweepReservations(db, at(21), false), 0)
+  // Its gateway may have granted all of it and only not been heard: nobody else is given that.
+  const rest = question('rest', 96n * dollar)
+  const [refused] = await reserve(pool, [rest], at(21))
+  assert.partialDeepStrictEqual(refused, { granted: false, lent: true })
+  const renewing = asked({ draws: [question('granted', dollar)] })
+  await drawAllowances(pool, renewing, at(10))
+  assert.equal(await sweepReservations(db, at(29)), 0)
+  assert.equal(await sweepReservations(db, at(31)), 1)
+  assert.equal(await held(), 1n)
+  // What was granted of it meanwhile is reserved all the same: it is being spent.
   const { accounts } = await tell({ draws: [question('late', dollar)] })
   assert.equal(accounts[0]?.allowance.amount, '0')
-  assert.equal(await held(), 1n)
+  assert.equal(await held(), 2n)
+})
 
-  // A message renews it. An expired one stands in nobody's way, swept or not.
-  await tell({ wishes: [wish(key, 5)] })
-  const renewing = asked({ draws: [question('more', dollar)] })
-  await drawAllowances(pool, renewing, new Date(Date.now() + 20_000))
-  assert.equal(await sweepReservations(db, later), 0)
-  const rest = question('rest', 98n * dollar)
-  const [refused] = await reserve(pool, [rest], later)
-  assert.partialDeepStrictEqual(refused, { granted: false, lent: true })
-  const [granted] = await reserve(pool, [rest], new Date(Date.now() + 51_000))
-  assert.partialDeepStrictEqual(granted, { granted: true })
+test('a message that is handled behind a later one changes nothing', async (t) => {
+  const { db, tell, pool, held } = await lent(t, 5)
+  const draws = [question('a', dollar)]
+  const lost = asked({ draws, wishes: [wish(key, 0)] })
+  await tell({ draws })
+  await recordUsage(db, [], [{ requestId: 'a', within: 0 }])
+  assert.equal(await held(), 4n)
+  assert.deepEqual(await drawAllowances(pool, lost), { accounts: [] })
+  assert.deepEqual(await reservations(db), [['allowance/g', 4n * dollar]])
+})
+
+test('usage that is being booked meanwhile leaves nothing reserved, under whatever group it is booked', async (t) => {
+  const { db, pool } = await freshDatabase(t, databases)
+  const fallback = { ...key, model: 'fallback' }
+  await setBudget(db, key, {})
+  await setBudget(db, fallback, { max: 100n * dollar })
+  const tell = (changes: Partial<AllowanceQuestion>) => drawAllowances(pool, asked(changes))
+  await tell({ wishes: [wish(fallback, 5)] })
+  const drawing = await db.transaction().execute(async (trx) => {
+    await recordUsage(trx, [usage('quick', 1)])
+    const drawing = tell({ draws: [question('quick', dollar, { accounts: [fallback] })] })
+    const isDone = await Promise.race([drawing.then(() => true), sleep(300, false)])
+    assert.equal(isDone, false)
+    return { drawing }
+  })
+  await drawing.drawing
+  assert.deepEqual(await reservations(db), [['allowance/g', 4n * dollar]])
 })
 
 test('a refusal says whether something is lent', async (t) => {
@@ -148,6 +178,7 @@ test('two that hold allowances of two accounts, told of in either order, never b
     const accounts = i % 2 === 0 ? [key, team] : [team, key]
     return drawAllowances(pool, {
       holder: `g${i % 4}`,
+      number: i + 1,
       draws: [question(`r${i}`, dollar, { accounts })],
       wishes: accounts.map((account) => wish(account, 10)),
     })

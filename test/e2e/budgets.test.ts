@@ -2,6 +2,7 @@
 // spends more than it has, and is never refused for money that nobody spent.
 import assert from 'node:assert/strict'
 import { after, afterEach, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type FakeOllama, startFakeOllama } from '../fakes/ollama.ts'
 import { type FakeOpenAi, startFakeOpenAi } from '../fakes/openai.ts'
 import { failure } from '../fakes/openai-behaviour.ts'
@@ -210,6 +211,32 @@ describe('one request at a time', () => {
     })
     assert.equal((await ask(key, 0, { max_tokens: 5 * 298 + 1 })).status, 429)
     assert.equal((await ask(key, 0, { max_tokens: 5 * 298 })).status, 200)
+  })
+
+  test('what a gateway holds is there for others, too, when billing was restarted meanwhile', async () => {
+    const key = await keys.make({ max_budget: 300 * answerPrice })
+    for (let i = 0; i < 2; i++) assert.equal((await ask(key, 1)).status, 200)
+    await eventually('it holds some', async () => (await allowances(key)).length === 1)
+    // What billing is just being handed when it stops would come again half a minute later.
+    await eventually('both are booked', async () => (await keys.spendOf(key)) >= 1.9 * answerPrice)
+    await stack.stop('billing')
+    assert.equal((await ask(key, 1)).status, 200)
+    await stack.start('billing')
+    await eventually('all is booked', async () => (await keys.spendOf(key)) >= 2.9 * answerPrice)
+    assert.equal((await ask(key, 0, { max_tokens: 5 * 297 })).status, 200)
+  })
+
+  test('a budget that was lowered holds within a second, for a burst as well', async () => {
+    const key = await keys.make({ max_budget: 300 * answerPrice })
+    for (let i = 0; i < 2; i++) assert.equal((await ask(key, 1)).status, 200)
+    await eventually('it holds some', async () => (await allowances(key)).length === 1)
+    await eventually('all is booked', async () => (await keys.spendOf(key)) >= 1.9 * answerPrice)
+    const change = { key: key.id, max_budget: 2 * answerPrice }
+    assert.equal((await stack.client.post('/key/update', change)).status, 200)
+    // Everywhere within a second; nobody asks meanwhile, so that the gateway hears of it by itself.
+    await sleep(1_000)
+    const answers = await Promise.all(Array.from({ length: 10 }, () => ask(key, 1)))
+    assert.equal(count(answers, 429), 10)
   })
 
   test('a budget for one model holds for that one alone', async () => {

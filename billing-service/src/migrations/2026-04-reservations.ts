@@ -44,6 +44,12 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       end loop;
     end $$`.execute(db)
 
+  // A reservation that no request made: what a gateway may grant without asking (2026-07-allowances.ts).
+  await sql`
+    create function is_allowance(request_id text) returns boolean language sql immutable as $$
+      select request_id collate "C" >= 'allowance/' and request_id collate "C" < 'allowance0'
+    $$`.execute(db)
+
   // The account is locked. @returns how many leases had expired
   await sql`
     create function free_expired(holder account, at timestamptz) returns bigint
@@ -55,6 +61,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         delete from reservation r
         where r.kind = holder.kind and r.owner = holder.owner and r.model = holder.model
           and r.expires_at <= at
+          -- What a gateway granted of these it may yet have to tell: only the sweep frees them.
+          and not is_allowance(r.request_id)
         returning r.amount, r.tokens
       )
       select count(*) as leases, coalesce(sum(amount), 0) as amount,
@@ -82,13 +90,13 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         'resetsAt', floor(extract(epoch from a.resets_at) * 1000)::bigint)
     $$`.execute(db)
 
-  // Whether a gateway has an allowance of it, which is a reservation that no request made.
+  // Whether a gateway has an allowance of it: a part of what is reserved that can be called back.
   await sql`
-    create function lends(a account) returns boolean language sql stable as $$
+    create function has_lent(a account) returns boolean language sql stable as $$
       select exists (
         select from reservation r
         where r.kind = a.kind and r.owner = a.owner and r.model = a.model
-          and r.request_id >= 'allowance/' and r.request_id < 'allowance0'
+          and is_allowance(r.request_id)
       )
     $$`.execute(db)
 
@@ -144,7 +152,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         end if;
         if free_expired(found.refusing, at) = 0 then
           return jsonb_build_object('granted', false, 'exceeded', found.exceeded,
-            'by', standing_of(found.refusing, 0, 0), 'lent', lends(found.refusing));
+            'by', standing_of(found.refusing, 0, 0), 'lent', has_lent(found.refusing));
         end if;
       end loop;
     end $$`.execute(db)
@@ -207,9 +215,11 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       end loop;
     end $$`.execute(db)
 
-  // Frees at most so many expired leases, and counts anew what their accounts hold.
+  // Frees at most so many expired leases, allowances only where that is said, and counts anew what their
+  // accounts hold.
   await sql`
-    create function sweep_reservations(at timestamptz, most integer) returns bigint
+    create function sweep_reservations(at timestamptz, most integer, allowances boolean)
+    returns bigint
     language plpgsql ${plans} as $$
     declare
       holders account_key[];
@@ -218,13 +228,15 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       select array_agg(row(kind, owner, model)::account_key) into holders from (
         select distinct kind, owner, model from (
           select kind, owner, model from reservation
-          where expires_at <= at order by expires_at limit most
+          where expires_at <= at and (allowances or not is_allowance(request_id))
+          order by expires_at limit most
         ) as expired
       ) as held;
       if holders is null then return 0; end if;
       perform lock_accounts(holders, at);
       delete from reservation r using unnest(holders) k
-      where r.kind = k.kind and r.owner = k.owner and r.model = k.model and r.expires_at <= at;
+      where r.kind = k.kind and r.owner = k.owner and r.model = k.model and r.expires_at <= at
+        and (allowances or not is_allowance(r.request_id));
       get diagnostics freed = row_count;
       update account a set reserved_amount = held.amount, reserved_tokens = held.tokens
       from unnest(holders) k cross join lateral (

@@ -137,7 +137,7 @@ test('nobody is refused before what gateways hold of the account was called back
   assert.deepEqual(recalled, [key, key])
 })
 
-test('an account is called back once for all that wait for it, and they wait for half a second', async () => {
+test('an account is called back for half a second at most, and then counts as it is for a while', async () => {
   let now = 0
   let recalls = 0
   const desk = createReserveDesk({
@@ -149,10 +149,28 @@ test('an account is called back once for all that wait for it, and they wait for
     },
     now: () => now,
   })
-  const replies = await Promise.all(['a', 'b', 'c'].map((name) => desk.ask(question(name))))
-  assert.deepEqual(replies, [refused(true), refused(true), refused(true)])
+  const ask = (names: string[]) => Promise.all(names.map((name) => desk.ask(question(name))))
+  assert.deepEqual(await ask(['a', 'b', 'c']), [refused(true), refused(true), refused(true)])
   // The first one is on its way alone, the others go together.
   assert.ok(recalls >= 3 && recalls <= 6, String(recalls))
+  const before = recalls
+  now += 1_000
+  await ask(['d', 'e'])
+  assert.equal(recalls, before)
+  now += 1_001
+  await ask(['f'])
+  assert.ok(recalls > before)
+})
+
+test('an answer that nobody can read is no answer, to that question alone', async () => {
+  const desk = deskOf(async (questions) =>
+    questions.map(({ requestId }) => (requestId === 'odd' ? undefined : granted)),
+  )
+  const outcomes = await Promise.allSettled(
+    ['a', 'odd', 'b'].map((name) => desk.ask(question(name))),
+  )
+  const isGranted = outcomes.map(({ status }) => status === 'fulfilled')
+  assert.deepEqual(isGranted, [true, false, true])
 })
 
 test('whoever waits for a recall is told when the service closes', async () => {

@@ -11,7 +11,10 @@ import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import { databaseErrorCode, databaseProblem, isDataError } from '../database-error.ts'
 
-export type Reserve = (questions: readonly ReserveQuestion[]) => Promise<ReserveReply[]>
+/** An answer each, in their order; undefined: nobody knows. */
+export type Reserve = (
+  questions: readonly ReserveQuestion[],
+) => Promise<(ReserveReply | undefined)[]>
 
 const queue = 'billing'
 /** Questions that wait here at most, and how many of them go into one statement. */
@@ -25,13 +28,18 @@ const retryMs = 500
  * for longer than this in all, in milliseconds.
  */
 const recallMs = 500
+/** The first pause; each further one is twice as long. */
 const recallPauseMs = 10
+/** An account that was called back in vain is not called back again for so long, in milliseconds. */
+const inVainMs = 2_000
+const maxInVain = 1_000
 /** An outage is said again after so long, in milliseconds. */
 const sayAgainMs = 30_000
 
 interface Waiting {
   question: ReserveQuestion
   askedAt: number
+  recalls: number
   resolve(reply: ReserveReply): void
   reject(error: PenstockError): void
 }
@@ -57,6 +65,8 @@ export interface ReserveDeskOptions {
 
 export function createReserveDesk({ log, reserve, recall, now = Date.now }: ReserveDeskOptions) {
   let waiting: Waiting[] = []
+  /** Until when what gateways hold of an account counts like any reservation. */
+  const inVain = new Map<string, number>()
   /** Those that will be asked again. */
   let recalling = 0
   let working = false
@@ -91,10 +101,9 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
       for (const [index, one] of batch.entries()) {
         const reply = replies[index]
         if (reply === undefined) one.reject(unavailable('The budget could not be checked.'))
-        else if (reply.granted || !reply.lent || now() - one.askedAt > recallMs) one.resolve(reply)
+        else if (reply.granted || !reply.lent || !mayRecall(one, reply.by)) one.resolve(reply)
         else {
-          const { kind, owner, model } = reply.by
-          lenders.set(JSON.stringify([kind, owner, model]), { kind, owner, model })
+          lenders.set(idOf(reply.by), reply.by)
           lent.push(one)
         }
       }
@@ -104,13 +113,23 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
     }
   }
 
+  function mayRecall({ askedAt }: Waiting, account: AccountRef): boolean {
+    const id = idOf(account)
+    if (now() < (inVain.get(id) ?? 0)) return false
+    if (now() - askedAt <= recallMs) return true
+    if (inVain.size >= maxInVain) inVain.clear()
+    inVain.set(id, now() + inVainMs)
+    return false
+  }
+
   /** Once the gateways had time to give back what they hold of these accounts. */
   async function askAgain(batch: Waiting[], accounts: Iterable<AccountRef>): Promise<void> {
-    for (const account of accounts) recall(account)
+    for (const { kind, owner, model } of accounts) recall({ kind, owner, model })
     recalling += batch.length
-    await sleep(recallPauseMs)
+    const recalls = Math.max(...batch.map((one) => one.recalls))
+    await sleep(recallPauseMs * 2 ** recalls)
     recalling -= batch.length
-    for (const one of batch) admit(one)
+    for (const one of batch) admit({ ...one, recalls: recalls + 1 })
   }
 
   function admit(one: Waiting): void {
@@ -150,7 +169,7 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
       return new Promise((resolve, reject) => {
         if (waiting.length + recalling >= maxWaiting) {
           reject(unavailable('Too many requests wait for their budget to be checked.'))
-        } else admit({ question, askedAt: now(), resolve, reject })
+        } else admit({ question, askedAt: now(), recalls: 0, resolve, reject })
       })
     },
     close() {
@@ -160,6 +179,10 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
       for (const { reject } of left) reject(unavailable('Shutting down.'))
     },
   }
+}
+
+function idOf({ kind, owner, model }: AccountRef): string {
+  return JSON.stringify([kind, owner, model])
 }
 
 function unavailable(message: string, cause?: unknown): PenstockError {

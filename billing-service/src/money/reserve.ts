@@ -37,12 +37,13 @@ export async function reserve(
   pool: Statements,
   questions: readonly ReserveQuestion[],
   at: Date | null = null,
-): Promise<ReserveReply[]> {
+): Promise<(ReserveReply | undefined)[]> {
   const granted = await grantAlone(pool, questions, at)
   if (granted !== null) return [granted]
   const values = [JSON.stringify(questions), at]
   const { rows } = await retryConflicts(() => pool.query({ ...together, values }))
-  return rows.map((row) => answered.parse(row).answer)
+  // An account whose figures nobody can read spoils the answers that have it, not all.
+  return rows.map((row) => answered.safeParse(row).data?.answer)
 }
 
 /** The short way of a single question about a single account; null: there is more to say. */

@@ -152,7 +152,10 @@ export function createAdmission(options: AdmissionOptions): Admission {
         if (outcome.kind === 'answered') {
           const head = outcome.end.head ?? first
           const cost = head === null ? null : costOf(head, outcome.end, question)
-          if (cost !== null) seen.set(facts, (seen.get(facts) ?? 0n) + cost)
+          if (cost !== null) {
+            seen.set(facts, (seen.get(facts) ?? 0n) + cost)
+            reserved?.spent(cost)
+          }
         } else if (reserved !== null) {
           release(requestId, isOver ? 0 : usageOnItsWayMs)
         }

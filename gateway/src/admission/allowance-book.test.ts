@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict'
 import { beforeEach, describe, test } from 'node:test'
 import type { AccountRef, ReserveQuestion, Standing } from '@penstock/shared/contracts/budget'
-import { type AllowanceBook, createAllowanceBook, type Message } from './allowance-book.ts'
+import {
+  type AllowanceBook,
+  createAllowanceBook,
+  type Message,
+  type Taken,
+} from './allowance-book.ts'
 
 const key: AccountRef = { kind: 'key', owner: 'k', model: '' }
 const team: AccountRef = { kind: 'team', owner: 't', model: '' }
@@ -134,6 +139,21 @@ describe('an allowance', () => {
     assert.equal(book.next(), null)
   })
 
+  test('that ran out of time is wished for again, although nothing of it is gone', () => {
+    lend()
+    for (let i = 0; i < 11; i++) {
+      time += 1_000
+      book.take(question({ accounts: [key, team] }))
+      const message = book.next()
+      if (message === null) continue
+      // The team lends nothing, and so nothing is granted.
+      const allowance = { amount: '0', tokens: 0 }
+      book.heard(message, { accounts: [{ ...standing(team), allowance }] }, time)
+    }
+    assert.equal(book.take(question()), null)
+    assert.deepEqual(next().wishes, [{ ...key, amount: '160', tokens: 32 }])
+  })
+
   test('that an account does not lend is not wished for again at once', () => {
     lend(0, 0)
     book.take(question())
@@ -184,6 +204,16 @@ describe('what is called back', () => {
     assert.deepEqual([next().draws.length, next().wishes], [1, [back]])
   })
 
+  test('does not wait for what is still to be told of other accounts', () => {
+    lend()
+    for (let i = 0; i < 2; i++) book.take(question({ accounts: [team] }))
+    const allowance = { amount: '10000', tokens: 2_000 }
+    book.heard(next(), { accounts: [{ ...standing(team), allowance }] }, time)
+    for (let i = 0; i < 251; i++) assert.ok(book.take(question({ accounts: [team] })))
+    book.recall(key)
+    assert.ok(next().wishes.some(({ owner, amount }) => owner === 'k' && amount === '0'))
+  })
+
   test('is nothing where nothing is held', () => {
     book.recall(key)
     book.take(question())
@@ -216,20 +246,63 @@ test('whoever waits for billing to know of a request is told, whatever becomes o
   await dropped
 })
 
-test('after a message that nobody knows the end of nothing is held, and all is told once more', () => {
+test('a message that billing will never take is forgotten, with all that it may have lent', () => {
   lend()
   const asked = question()
   book.take(asked)
-  next()
-  book.reset()
+  book.drop(next())
+  assert.equal(book.next(), null)
   assert.equal(book.take(question()), null)
-  assert.deepEqual(next(), { draws: [asked], wishes: [] })
-  // Still owed of whatever is lent next.
-  time += 2_000
+})
+
+test('what is told again is owed as long, whatever billing had heard of it', () => {
+  lend()
+  const asked = question()
+  book.take(asked)
+  assert.deepEqual(next().draws, [asked])
   book.take(question())
-  book.take(question())
-  hear({ draws: [], wishes: [{ ...key, amount: '160', tokens: 32 }] }, 15, 100)
+  const again = next()
+  assert.equal(again.draws.length, 2)
+  hear(again, 20, 4)
+  assert.ok(book.take(question()))
+  assert.ok(book.take(question()))
   assert.equal(book.take(question()), null)
+})
+
+describe('what a key has spent', () => {
+  const spentOf = (taken: Taken | null) => taken?.accounts()[0]?.spent
+
+  test('is what billing said last, and what was spent here since it was asked', () => {
+    lend()
+    const first = book.take(question())
+    assert.equal(spentOf(first), '0')
+    first?.spent(7n)
+    const asking = next()
+    const second = book.take(question())
+    second?.spent(5n)
+    assert.equal(spentOf(second), '12')
+    // The seven are counted by now; the five were spent while billing was being asked.
+    hear(asking, 150, 100, { spent: '7' })
+    assert.equal(spentOf(second), '12')
+    hear(next(), 140, 100, { spent: '13' })
+    assert.equal(spentOf(book.take(question())), '13')
+  })
+
+  test('never goes back within a period, however far behind billing is', () => {
+    lend()
+    const taken = book.take(question())
+    taken?.spent(7n)
+    hear(next(), 150, 100, { spent: '2' })
+    assert.equal(spentOf(taken), '7')
+    taken?.spent(1n)
+    assert.equal(spentOf(taken), '8')
+    book.take(question())
+    hear(next(), 140, 100, { spent: '8' })
+    assert.equal(spentOf(taken), '8')
+    book.take(question())
+    hear(next(), 130, 100, { spent: '1', resetsAt: 99 })
+    assert.equal(spentOf(taken), '1')
+  })
 })
 
 test('billing is told of a thousand requests at most; the next asks as if there were no allowance', () => {

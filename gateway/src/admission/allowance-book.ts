@@ -11,45 +11,39 @@ import {
   type ReserveQuestion,
   type Standing,
 } from '@penstock/shared/contracts/budget'
+import {
+  countedIn,
+  covers,
+  type Entry,
+  idOf,
+  isOverdrawn,
+  newEntry,
+  shown,
+} from './allowance-entry.ts'
 
 /** What is granted is used at once, and billing told of it within milliseconds. */
 export interface Taken {
-  /** How the accounts stood when billing was last heard of. */
+  /** How the accounts stood when billing was last heard of, with what was spent here since. */
   accounts(): Standing[]
+  /** The answer's cost, in pico-dollars. */
+  spent(cost: bigint): void
 }
 
-export type Message = Omit<AllowanceQuestion, 'holder'>
+export type Message = Omit<AllowanceQuestion, 'holder' | 'number'>
 
 /** An allowance pays for so many requests like the one that it was wished for. */
 const requestsPerWish = 16
 /** What billing has not been told of, and accounts looked at, at most. */
 const maxUntold = 1_000
 const maxAccounts = 5_000
-/** In milliseconds: it is only used so long after billing was last asked; the lease is three times that. */
+/** In milliseconds: it is only used so long after billing was last asked; the lease is twice that. */
 const usableMs = 10_000
 /** Nobody asked for so long: it goes back. Someone who asks less often can wait for billing, too. */
 const idleMs = 2_000
 /** An account that was called back or does not lend is not asked again for so long. */
 const restMs = 2_000
 
-interface Entry {
-  ref: AccountRef
-  /** Null: nothing is known. */
-  standing: Standing | null
-  /** The allowance, as billing has it. */
-  held: bigint
-  heldTokens: number
-  /** Granted of it; billing was not told yet. */
-  owed: bigint
-  owedTokens: number
-  wish: { amount: bigint; tokens: number }
-  returning: boolean
-  usableUntil: number
-  askedAt: number
-  /** No wishes until then. */
-  restsUntil: number
-}
-
+/** A request that was granted, and billing is not known to have been told of. */
 interface Untold {
   question: ReserveQuestion
   entries: Entry[]
@@ -67,10 +61,7 @@ export function createAllowanceBook(now: () => number) {
     const id = idOf(ref)
     const known = entries.get(id)
     if (known !== undefined || entries.size >= maxAccounts) return known ?? null
-    const nothing = { held: 0n, heldTokens: 0, owed: 0n, owedTokens: 0 }
-    const wish = { amount: 0n, tokens: 0 }
-    const times = { usableUntil: 0, askedAt: Number.NEGATIVE_INFINITY, restsUntil: 0 }
-    const entry = { ref, standing: null, ...nothing, wish, returning: false, ...times }
+    const entry = newEntry(ref)
     entries.set(id, entry)
     return entry
   }
@@ -83,25 +74,22 @@ export function createAllowanceBook(now: () => number) {
     const wish = { amount: amount * BigInt(requestsPerWish), tokens: tokens * requestsPerWish }
     const left = entry.held - entry.owed - amount
     const leftTokens = entry.heldTokens - entry.owedTokens - tokens
-    if (2n * left >= wish.amount && 2 * leftTokens >= wish.tokens) return
+    const isEnough = 2n * left >= wish.amount && 2 * leftTokens >= wish.tokens
+    // One that was not told of for long is used by nobody, and perhaps expired.
+    if (isEnough && at < entry.usableUntil) return
     entry.wish = wish
     due.add(entry)
   }
 
-  const has = (entry: Entry, amount: bigint, tokens: number, at: number) =>
-    !entry.returning &&
-    at < entry.usableUntil &&
-    entry.held - entry.owed >= amount &&
-    entry.heldTokens - entry.owedTokens >= tokens
-
-  function giveBack(entry: Entry, at: number): void {
-    entry.restsUntil = at + restMs
+  function giveBack(entry: Entry, restsUntil: number): void {
+    entry.restsUntil = restsUntil
     if (entry.held === 0n && entry.heldTokens === 0 && !due.has(entry)) return
     entry.returning = true
     due.add(entry)
   }
 
-  function forget({ question, entries: payers, told }: Untold): void {
+  /** It is in what billing says by now, or never will be. */
+  function settle({ question, entries: payers, told }: Untold): void {
     untold.delete(question.requestId)
     const amount = BigInt(question.amount)
     for (const entry of payers) {
@@ -125,13 +113,18 @@ export function createAllowanceBook(now: () => number) {
         payers.push(entry)
       }
       if (untold.size >= maxUntold) return null
-      if (!payers.every((entry) => has(entry, amount, tokens, at))) return null
+      if (!payers.every((entry) => covers(entry, amount, tokens, at))) return null
       for (const entry of payers) {
         entry.owed += amount
         entry.owedTokens += tokens
       }
       untold.set(question.requestId, { question, entries: payers, told: null })
-      return { accounts: () => payers.flatMap(({ standing }) => standing ?? []) }
+      return {
+        accounts: () => payers.flatMap(shown),
+        spent(cost) {
+          for (const entry of payers) entry.spent += cost
+        },
+      }
     },
 
     /** Resolves when billing knows of the request, or never will; null: that is so already. */
@@ -142,17 +135,28 @@ export function createAllowanceBook(now: () => number) {
       return one.told.promise
     },
 
+    /** Whether there is anything to tell billing. */
+    get hasNews(): boolean {
+      return untold.size > 0 || due.size > 0
+    },
+
     /** What billing is to be told next; null: nothing. One at a time: the next after `heard`. */
     next(): Message | null {
       const draws: ReserveQuestion[] = []
-      for (const { question } of untold.values()) {
-        if (draws.length === maxDraws) break
-        draws.push(question)
+      /** Granted of these, but not told with this message: they cannot go back yet. */
+      const later = new Set<Entry>()
+      for (const { question, entries: payers } of untold.values()) {
+        const isTold = draws.length < maxDraws
+        if (isTold) draws.push(question)
+        for (const payer of payers) {
+          if (isTold) payer.spentAsked = payer.spent
+          else later.add(payer)
+        }
       }
-      // Nothing goes back that is not yet known to be granted.
-      const isAll = draws.length === untold.size
-      const wishes = [...due].slice(0, maxDraws).flatMap(({ ref, wish, returning }) => {
-        if (returning) return isAll ? [{ ...ref, amount: '0', tokens: 0 }] : []
+      const wishes = [...due].slice(0, maxDraws).flatMap((entry) => {
+        const { ref, wish, returning } = entry
+        entry.spentAsked = entry.spent
+        if (returning) return later.has(entry) ? [] : [{ ...ref, amount: '0', tokens: 0 }]
         return [{ ...ref, amount: String(wish.amount), tokens: wish.tokens }]
       })
       return draws.length + wishes.length === 0 ? null : { draws, wishes }
@@ -162,16 +166,17 @@ export function createAllowanceBook(now: () => number) {
     heard(message: Message, { accounts }: AllowanceReply, askedAt: number): void {
       for (const { requestId } of message.draws) {
         const one = untold.get(requestId)
-        if (one !== undefined) forget(one)
+        if (one !== undefined) settle(one)
       }
       for (const { allowance, ...standing } of accounts) {
         const entry = entries.get(idOf(standing))
         if (entry === undefined) continue
+        entry.spentCounted = countedIn(entry, standing)
         entry.standing = standing
         entry.held = BigInt(allowance.amount)
         entry.heldTokens = allowance.tokens
         entry.usableUntil = askedAt + usableMs
-        if (isOverdrawn(standing)) giveBack(entry, now())
+        if (isOverdrawn(standing)) giveBack(entry, now() + restMs)
       }
       for (const wished of message.wishes) {
         const entry = entries.get(idOf(wished))
@@ -188,7 +193,7 @@ export function createAllowanceBook(now: () => number) {
 
     recall(ref: AccountRef): void {
       const entry = entries.get(idOf(ref))
-      if (entry !== undefined) giveBack(entry, now())
+      if (entry !== undefined) giveBack(entry, now() + restMs)
     },
 
     /** What nobody asked for lately goes back, and is forgotten. */
@@ -196,49 +201,32 @@ export function createAllowanceBook(now: () => number) {
       const at = now()
       for (const [id, entry] of entries) {
         if (at - entry.askedAt < idleMs) continue
-        if (entry.held > 0n || entry.heldTokens > 0) giveBack(entry, at)
+        if (entry.held > 0n || entry.heldTokens > 0) giveBack(entry, at + restMs)
         else if (entry.owed === 0n && entry.owedTokens === 0 && !due.has(entry)) entries.delete(id)
       }
     },
 
+    /** They may be wished for again at once. */
     giveBackAll(): void {
-      for (const entry of entries.values()) giveBack(entry, now())
+      for (const entry of entries.values()) giveBack(entry, 0)
     },
 
     /**
-     * Nobody knows what billing made of the last message: from now on nothing is held. What it still has
-     * to be told of stays owed.
+     * Billing will never take this, so that nothing is known of what it has: nothing is granted of that
+     * any more, and it is held until the leases end.
      */
-    reset(): void {
-      const at = now()
+    drop({ draws }: Message): void {
+      const restsUntil = now() + restMs
       due.clear()
       for (const entry of entries.values()) {
-        entry.held = 0n
-        entry.heldTokens = 0
-        entry.returning = false
-        entry.restsUntil = at + restMs
+        Object.assign(entry, { held: 0n, heldTokens: 0, returning: false, restsUntil })
       }
-    },
-
-    /** Billing will never take these: what they took is held until their allowances' leases end. */
-    drop(message: Message): void {
-      for (const { requestId } of message.draws) {
+      for (const { requestId } of draws) {
         const one = untold.get(requestId)
-        if (one !== undefined) forget(one)
+        if (one !== undefined) settle(one)
       }
     },
   }
 }
 
 export type AllowanceBook = ReturnType<typeof createAllowanceBook>
-
-function idOf({ kind, owner, model }: AccountRef): string {
-  return `${kind}\n${owner}\n${model}`
-}
-
-/** Its budget was lowered, or its usage cost more than was thought. */
-function isOverdrawn(standing: Standing): boolean {
-  const { spent, reserved, limit, tokensSpent, tokensReserved, tokensLimit } = standing
-  const isMoney = limit !== null && BigInt(spent) + BigInt(reserved) > BigInt(limit)
-  return isMoney || (tokensLimit !== null && tokensSpent + tokensReserved > tokensLimit)
-}

@@ -61,7 +61,8 @@ function question(): ReserveQuestion {
 
 /** Resolves when billing has been told so often, and its answer was heard. */
 async function untilTold(times: number): Promise<void> {
-  while (told.length < times) await sleep(1)
+  for (let ms = 0; told.length < times && ms < 2_000; ms++) await sleep(1)
+  assert.ok(told.length >= times, `told ${told.length} times`)
   await sleep(1)
 }
 
@@ -78,22 +79,24 @@ test('what is lent is granted at once, and many grants are told of in one messag
   assert.equal(told.length, 1)
   await Promise.all(asked.map(({ requestId }) => allowances.told(requestId)))
   assert.equal(told.length, 2)
-  assert.deepEqual(told[1], { holder: told[0]?.holder, draws: asked, wishes: [] })
+  const { holder, number } = told[0] ?? assert.fail()
+  assert.deepEqual(told[1], { holder, number: number + 1, draws: asked, wishes: [] })
 })
 
-test('what billing never answered is told again, by another holder, and nothing is granted meanwhile', async () => {
+test('what billing never answered is told again under a higher number, with what came meanwhile', async () => {
   await lend()
   const lends = billing
   billing = () => Promise.reject(new TimeoutError())
-  const asked = question()
-  assert.ok(allowances.take(asked))
+  const [first, second] = [question(), question()]
+  assert.ok(allowances.take(first))
   await untilTold(2)
-  assert.equal(allowances.take(question()), null)
+  assert.ok(allowances.take(second))
   billing = lends
-  await allowances.told(asked.requestId)
-  const [, second, third] = told
-  assert.deepEqual([second?.draws, third?.draws], [[asked], [asked]])
-  assert.notEqual(second?.holder, third?.holder)
+  await allowances.told(first.requestId)
+  const [lost, again] = [told[1], told.at(-1)]
+  assert.deepEqual([lost?.draws, again?.draws], [[first], [first, second]])
+  assert.equal(lost?.holder, again?.holder)
+  assert.ok(Number(lost?.number) < Number(again?.number))
   assert.equal(errors, 0)
 })
 
@@ -115,6 +118,20 @@ test('what is called back goes at once', async () => {
   fake.deliver(channels.recall.subject(), key)
   assert.deepEqual([told[1]?.draws, told[1]?.wishes], [[asked], [back]])
   assert.equal(allowances.take(question()), null)
+})
+
+test('after any change of keys or budgets everything goes back, and is wished for anew', async () => {
+  fake.deliver(channels.access.subject(), { version: 3 })
+  await lend()
+  fake.deliver(channels.access.subject(), { version: 3 })
+  assert.equal(told.length, 1)
+  fake.deliver(channels.access.subject(), { version: 4 })
+  assert.equal(allowances.take(question()), null)
+  await untilTold(2)
+  assert.equal(allowances.take(question()), null)
+  await untilTold(3)
+  assert.deepEqual(told[1]?.wishes, [back])
+  assert.deepEqual(told[2]?.wishes, [{ ...key, amount: '160', tokens: 32 }])
 })
 
 test('a gateway that closes gives everything back, if billing is there to take it', async () => {

@@ -22,9 +22,11 @@ export interface Allowances {
 
 /** What gathers meanwhile goes in one message, in milliseconds. */
 const gatherMs = 5
-const askMs = 2_000
+/** Billing was not heard of for so long: told at once, it says how the accounts stand before the answer. */
+const quietMs = 50
+const askMs = 250
 /** Billing is away: asked again so much later, in milliseconds. */
-const retryMs = 200
+const retryMs = 50
 const tidyMs = 1_000
 const closeMs = 1_000
 
@@ -32,24 +34,26 @@ const pause = () => sleep(retryMs, undefined, { ref: false })
 
 export function createAllowances(bus: Bus, log: Logger): Allowances {
   const book = createAllowanceBook(() => performance.now())
-  // Where it is not known what billing made of a message, it may yet be handled, late: that is of
-  // another holder then, whose leases run out.
   let holder = randomUUID()
+  // Where it is not known what billing made of a message, all is told once more under a higher number,
+  // and what is handled after that changes nothing.
+  let number = 0
+  let toldAt = Number.NEGATIVE_INFINITY
   let telling: Promise<void> | null = null
   let timer: NodeJS.Timeout | null = null
 
   function soon(ms: number): void {
     if (telling !== null || timer !== null) return
-    timer = setTimeout(now, ms)
+    timer = setTimeout(tellNow, ms)
     timer.unref()
   }
 
-  function now(): void {
+  function tellNow(): void {
     if (timer !== null) clearTimeout(timer)
     timer = null
     telling ??= tell().finally(() => {
       telling = null
-      if (book.next() !== null) soon(gatherMs)
+      if (book.hasNews) soon(gatherMs)
     })
   }
 
@@ -58,9 +62,12 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
     if (message === null) return
     if (!bus.connected) return pause()
     const askedAt = performance.now()
+    toldAt = askedAt
     const { allowance: channel } = channels
     try {
-      const reply = await ask(bus, channel, channel.subject(), { holder, ...message }, askMs)
+      number += 1
+      const question = { holder, number, ...message }
+      const reply = await ask(bus, channel, channel.subject(), question, askMs)
       book.heard(message, reply, askedAt)
     } catch (error) {
       unheard(message, error)
@@ -69,13 +76,12 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
   }
 
   function unheard(message: Message, error: unknown): void {
-    holder = randomUUID()
-    book.reset()
     const { code, message: reason } = toErrorInfo(error)
     if (code === 'service_unavailable') {
       log.debug({ reason }, 'cannot tell of allowances')
       return
     }
+    holder = randomUUID()
     book.drop(message)
     const requests = message.draws.map(({ requestId }) => requestId)
     log.error({ code, reason, requests }, 'billing does not take what was granted')
@@ -83,29 +89,38 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
 
   const sub = listen(bus, log, channels.recall, (account) => {
     book.recall(account)
-    now()
+    tellNow()
+  })
+  // Something was changed, perhaps a budget: what is lent has to be wished for anew.
+  let version = 0
+  const changes = listen(bus, log, channels.access, (heard) => {
+    if (heard.version <= version) return
+    version = heard.version
+    book.giveBackAll()
+    tellNow()
   })
   const tidying = setInterval(() => {
     book.tidy()
-    soon(0)
+    if (book.hasNews) soon(0)
   }, tidyMs)
   tidying.unref()
 
   return {
     take(question) {
       const taken = book.take(question)
-      soon(gatherMs)
+      if (book.hasNews) soon(performance.now() - toldAt < quietMs ? gatherMs : 0)
       return taken
     },
     told: book.told,
     async close() {
       clearInterval(tidying)
       sub.unsubscribe()
+      changes.unsubscribe()
       const giveUpAt = performance.now() + closeMs
       while (performance.now() < giveUpAt) {
         book.giveBackAll()
-        if (book.next() === null && telling === null) return
-        now()
+        if (!book.hasNews && telling === null) return
+        tellNow()
         await Promise.race([
           telling,
           sleep(giveUpAt - performance.now(), undefined, { ref: false }),

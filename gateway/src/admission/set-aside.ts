@@ -20,6 +20,8 @@ export interface SetAsideQuestion extends CostQuestion {
 export interface SetAside {
   /** How the accounts that pay stand, without this request. */
   accounts(): readonly Standing[]
+  /** To be told what the answer cost, in pico-dollars. */
+  spent(cost: bigint): void
   /** Groups that fallbacks may lead to; null: any. */
   allowedGroups: string[] | null
 }
@@ -71,23 +73,26 @@ export async function setAside(
   const names = fallbacks.map(({ name }) => name)
   const wanted = questionOf(question, [group, ...names], all)
   // Fallbacks that cannot be paid for were left out, and nothing else would have cost anything.
-  if (wanted.accounts.length === 0) return { accounts: () => [], allowedGroups: names }
+  if (wanted.accounts.length === 0) return { ...asStood([]), allowedGroups: names }
   const paidFor = names.length === possible.length ? allowedGroups : names
   const taken = allowances.take(wanted)
   if (taken !== null) return { ...taken, allowedGroups: paidFor }
   const reply = await reserve(bus, wanted, onDoubt)
-  if (reply.granted) return { accounts: () => reply.accounts, allowedGroups: paidFor }
+  if (reply.granted) return { ...asStood(reply.accounts), allowedGroups: paidFor }
   // A dear fallback, or a budget for its model alone, must not stand in the way of the group itself.
   const alone = questionOf(question, [group], primary)
   const isSame = wanted.amount === alone.amount && wanted.tokens === alone.tokens
   if (isSame && wanted.accounts.length === alone.accounts.length) {
     throw budgetError(reply, wanted, Date.now())
   }
-  if (alone.accounts.length === 0) return { accounts: () => [], allowedGroups: [] }
+  if (alone.accounts.length === 0) return { ...asStood([]), allowedGroups: [] }
   const second = await reserve(bus, alone, onDoubt)
   if (!second.granted) throw budgetError(second, alone, Date.now())
-  return { accounts: () => second.accounts, allowedGroups: [] }
+  return { ...asStood(second.accounts), allowedGroups: [] }
 }
+
+/** As billing said for this very request. */
+const asStood = (accounts: readonly Standing[]) => ({ accounts: () => accounts, spent: () => {} })
 
 function questionOf(
   { requestId, facts, deadline }: SetAsideQuestion,

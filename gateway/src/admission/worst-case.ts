@@ -34,6 +34,8 @@ export interface WorstCases {
 }
 
 const maxGroups = 1_000
+/** No upstream makes that many before any deadline; sums of more would not be exact. */
+const maxTokens = 10 ** 11
 
 export function createWorstCases(
   fleet: Pick<FleetView, 'inGroup'>,
@@ -60,7 +62,7 @@ export function createWorstCases(
     const room = request.messages === undefined ? null : info.maxInputTokens
     const promptTokens = room === null ? prompt : Math.min(prompt, room)
     const unlimited = info.maxOutputTokens ?? settings().defaultMaxTokens
-    const answerTokens = answerBound(request, operation, unlimited)
+    const answerTokens = Math.min(maxTokens, answerBound(request, operation, unlimited))
     const upstream = upstreamModelFor(info.priceRef?.model ?? info.model, group, model)
     const asked = { info, model: upstream, from, until: deadline, promptTokens }
     const { unknownPrice, defaultPrices } = settings()

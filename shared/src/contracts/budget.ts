@@ -68,6 +68,8 @@ export const maxDraws = 250
 export const allowanceQuestion = z.object({
   /** The gateway. */
   holder: z.string().min(1),
+  /** Of its messages each has a higher one; one that comes behind a higher one is not done any more. */
+  number: z.int().min(0),
   draws: z.array(reserveQuestion).max(maxDraws),
   wishes: z.array(accountRef.extend(allowance.shape)).max(maxDraws),
 })
