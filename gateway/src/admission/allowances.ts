@@ -21,7 +21,7 @@ export interface Allowances {
 }
 
 /** What gathers meanwhile goes in one message, in milliseconds. */
-const gatherMs = 5
+const gatherMs = 10
 /** Billing was not heard of for so long: told at once, it says how the accounts stand before the answer. */
 const quietMs = 50
 const askMs = 250
