@@ -202,23 +202,28 @@ describe('one request at a time', () => {
     assert.equal((await ask(key, 0, { max_tokens: 40 })).status, 200)
   })
 
-  test('what one gateway holds and does not use is there for whoever asks another one', async () => {
+  /** A key with money for 300, of which two are spent and the second gateway holds some. */
+  async function heldBySecond(): Promise<TestKey> {
     const key = await keys.make({ max_budget: 300 * answerPrice })
     for (let i = 0; i < 2; i++) assert.equal((await ask(key, 1)).status, 200)
-    await eventually('only an allowance is reserved', async () => {
-      const [held, ...others] = await allowances(key)
-      return others.length === 0 && held?.amount === String(await reservedFor(key))
+    await eventually('it holds some', async () => (await allowances(key)).length === 1)
+    // What billing is just being handed when it stops would come again half a minute later.
+    await eventually('both are booked', async () => (await keys.spendOf(key)) >= 1.9 * answerPrice)
+    return key
+  }
+
+  test('what one gateway holds and does not use is there for whoever asks another one', async () => {
+    const key = await heldBySecond()
+    await eventually('only that is reserved', async () => {
+      const [held] = await allowances(key)
+      return held?.amount === String(await reservedFor(key))
     })
     assert.equal((await ask(key, 0, { max_tokens: 5 * 298 + 1 })).status, 429)
     assert.equal((await ask(key, 0, { max_tokens: 5 * 298 })).status, 200)
   })
 
   test('what a gateway holds is there for others, too, when billing was restarted meanwhile', async () => {
-    const key = await keys.make({ max_budget: 300 * answerPrice })
-    for (let i = 0; i < 2; i++) assert.equal((await ask(key, 1)).status, 200)
-    await eventually('it holds some', async () => (await allowances(key)).length === 1)
-    // What billing is just being handed when it stops would come again half a minute later.
-    await eventually('both are booked', async () => (await keys.spendOf(key)) >= 1.9 * answerPrice)
+    const key = await heldBySecond()
     await stack.stop('billing')
     assert.equal((await ask(key, 1)).status, 200)
     await stack.start('billing')
@@ -227,10 +232,7 @@ describe('one request at a time', () => {
   })
 
   test('a budget that was lowered holds within a second, for a burst as well', async () => {
-    const key = await keys.make({ max_budget: 300 * answerPrice })
-    for (let i = 0; i < 2; i++) assert.equal((await ask(key, 1)).status, 200)
-    await eventually('it holds some', async () => (await allowances(key)).length === 1)
-    await eventually('all is booked', async () => (await keys.spendOf(key)) >= 1.9 * answerPrice)
+    const key = await heldBySecond()
     const change = { key: key.id, max_budget: 2 * answerPrice }
     assert.equal((await stack.client.post('/key/update', change)).status, 200)
     // Everywhere within a second; nobody asks meanwhile, so that the gateway hears of it by itself.

@@ -5,7 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { broadcast } from '@penstock/shared/bus/broadcast'
 import type { Bus } from '@penstock/shared/bus/connect'
 import { answer } from '@penstock/shared/bus/request-reply'
-import type { AccountRef, ReserveQuestion, ReserveReply } from '@penstock/shared/contracts/budget'
+import {
+  type AccountRef,
+  accountId,
+  type ReserveQuestion,
+  type ReserveReply,
+} from '@penstock/shared/contracts/budget'
 import { channels } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
@@ -103,7 +108,7 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
         if (reply === undefined) one.reject(unavailable('The budget could not be checked.'))
         else if (reply.granted || !reply.lent || !mayRecall(one, reply.by)) one.resolve(reply)
         else {
-          lenders.set(idOf(reply.by), reply.by)
+          lenders.set(accountId(reply.by), reply.by)
           lent.push(one)
         }
       }
@@ -114,7 +119,7 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
   }
 
   function mayRecall({ askedAt }: Waiting, account: AccountRef): boolean {
-    const id = idOf(account)
+    const id = accountId(account)
     if (now() < (inVain.get(id) ?? 0)) return false
     if (now() - askedAt <= recallMs) return true
     if (inVain.size >= maxInVain) inVain.clear()
@@ -179,10 +184,6 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
       for (const { reject } of left) reject(unavailable('Shutting down.'))
     },
   }
-}
-
-function idOf({ kind, owner, model }: AccountRef): string {
-  return JSON.stringify([kind, owner, model])
 }
 
 function unavailable(message: string, cause?: unknown): PenstockError {

@@ -7,19 +7,12 @@ import {
   type AccountRef,
   type AllowanceQuestion,
   type AllowanceReply,
+  accountId,
   maxDraws,
   type ReserveQuestion,
   type Standing,
 } from '@penstock/shared/contracts/budget'
-import {
-  countedIn,
-  covers,
-  type Entry,
-  idOf,
-  isOverdrawn,
-  newEntry,
-  shown,
-} from './allowance-entry.ts'
+import { countedIn, covers, type Entry, isOverdrawn, newEntry, shown } from './allowance-entry.ts'
 
 /** What is granted is used at once, and billing told of it within milliseconds. */
 export interface Taken {
@@ -58,7 +51,7 @@ export function createAllowanceBook(now: () => number) {
   const due = new Set<Entry>()
 
   function entryOf(ref: AccountRef): Entry | null {
-    const id = idOf(ref)
+    const id = accountId(ref)
     const known = entries.get(id)
     if (known !== undefined || entries.size >= maxAccounts) return known ?? null
     const entry = newEntry(ref)
@@ -169,7 +162,7 @@ export function createAllowanceBook(now: () => number) {
         if (one !== undefined) settle(one)
       }
       for (const { allowance, ...standing } of accounts) {
-        const entry = entries.get(idOf(standing))
+        const entry = entries.get(accountId(standing))
         if (entry === undefined) continue
         entry.spentCounted = countedIn(entry, standing)
         entry.standing = standing
@@ -179,7 +172,7 @@ export function createAllowanceBook(now: () => number) {
         if (isOverdrawn(standing)) giveBack(entry, now() + restMs)
       }
       for (const wished of message.wishes) {
-        const entry = entries.get(idOf(wished))
+        const entry = entries.get(accountId(wished))
         if (entry === undefined) continue
         const isReturn = wished.amount === '0' && wished.tokens === 0
         // It was called back while the message was on its way.
@@ -192,7 +185,7 @@ export function createAllowanceBook(now: () => number) {
     },
 
     recall(ref: AccountRef): void {
-      const entry = entries.get(idOf(ref))
+      const entry = entries.get(accountId(ref))
       if (entry !== undefined) giveBack(entry, now() + restMs)
     },
 

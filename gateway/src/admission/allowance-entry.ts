@@ -43,10 +43,6 @@ export function covers(entry: Entry, amount: bigint, tokens: number, at: number)
   )
 }
 
-export function idOf({ kind, owner, model }: AccountRef): string {
-  return JSON.stringify([kind, owner, model])
-}
-
 /** How the account stands, as far as it is known. */
 export function shown({ standing, spent, spentCounted }: Entry): Standing[] {
   if (standing === null) return []

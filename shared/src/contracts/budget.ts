@@ -16,6 +16,11 @@ export const accountRef = z.object({
 })
 export type AccountRef = z.infer<typeof accountRef>
 
+/** For maps: the same for the same account, whatever else the object has. */
+export function accountId({ kind, owner, model }: AccountRef): string {
+  return JSON.stringify([kind, owner, model])
+}
+
 /** The same reservation asked for twice (same request id) is one. */
 export const reserveQuestion = z.object({
   requestId: z.string(),
