@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { drawAllowances } from '@penstock/billing-service/money/draw-allowances'
+import { drawAllowances, freeAllowances } from '@penstock/billing-service/money/draw-allowances'
 import { rebuild } from '@penstock/billing-service/money/rebuild'
 import { reserve } from '@penstock/billing-service/money/reserve'
 import { sweepReservations } from '@penstock/billing-service/money/sweep'
@@ -34,8 +34,9 @@ before(async () => {
 })
 after(() => databases.close())
 
-const wish = (account: AccountRef, dollars: number, tokens = 0) => {
-  return { ...account, amount: String(BigInt(dollars) * dollar), tokens }
+/** An allowance for so many requests of a dollar and ten tokens each. */
+const wish = (account: AccountRef, requests: number) => {
+  return { ...account, amount: String(dollar), tokens: 10, requests }
 }
 /** The gateway's next message. */
 const asked = (changes: Partial<AllowanceQuestion>): AllowanceQuestion => {
@@ -52,9 +53,9 @@ async function lent(t: Parameters<typeof freshDatabase>[0], dollars: number) {
   return { db, pool, url, tell, held }
 }
 
-test('an account lends what it could lend sixteen times over, in money and in tokens', async (t) => {
+test('an account lends whole requests, a quarter of what it has left at most, in money and in tokens', async (t) => {
   const { db, pool } = await freshDatabase(t, databases)
-  await setBudget(db, key, { max: 32n * dollar, tokens: 320 })
+  await setBudget(db, key, { max: 40n * dollar, tokens: 320 })
   await setBudget(db, team, {})
   const allowances = async (...wishes: AllowanceQuestion['wishes']) => {
     const { accounts } = await drawAllowances(pool, asked({ wishes }))
@@ -62,17 +63,35 @@ test('an account lends what it could lend sixteen times over, in money and in to
       return [kind, BigInt(allowance.amount) / dollar, allowance.tokens, BigInt(reserved) / dollar]
     })
   }
-  assert.deepEqual(await allowances(wish(key, 3)), [['key', 0n, 0, 0n]])
-  assert.deepEqual(await allowances(wish(key, 2, 21)), [['key', 0n, 0, 0n]])
-  assert.deepEqual(await allowances(wish(key, 2, 20)), [['key', 2n, 20, 2n]])
+  const tenDollars = { ...wish(key, 3), amount: String(10n * dollar) }
+  assert.deepEqual(await allowances({ ...tenDollars, tokens: 81 }), [['key', 0n, 0, 0n]])
+  assert.deepEqual(await allowances(tenDollars), [['key', 10n, 10, 10n]])
+  assert.deepEqual(await allowances(wish(key, 0)), [['key', 0n, 0, 0n]])
+  assert.deepEqual(await allowances(wish(key, 3)), [['key', 3n, 30, 3n]])
   // What it has is more than enough: nothing grows, and nothing is taken away.
-  assert.deepEqual(await allowances(wish(key, 1, 10)), [['key', 2n, 20, 2n]])
-  assert.deepEqual(await allowances(wish(key, 2, 20)), [['key', 2n, 20, 2n]])
+  assert.deepEqual(await allowances(wish(key, 2)), [['key', 3n, 30, 3n]])
+  assert.deepEqual(await allowances(wish(key, 64)), [['key', 7n, 70, 7n]])
   // No limit of its own: it lends whatever is wished for. Nobody knows the third one.
   const stranger = { ...key, owner: 'nobody' }
-  assert.deepEqual(await allowances(wish(team, 900), wish(stranger, 1)), [['team', 900n, 0, 900n]])
+  assert.deepEqual(await allowances(wish(team, 64), wish(stranger, 1)), [['team', 64n, 640, 64n]])
   assert.deepEqual(await allowances(wish(key, 0)), [['key', 0n, 0, 0n]])
-  assert.deepEqual(await reservations(db), [['allowance/g', 900n * dollar]])
+  assert.deepEqual(await reservations(db), [['allowance/g', 64n * dollar]])
+})
+
+test('an account that has less than four such requests left, or is overdrawn, lends nothing', async (t) => {
+  const { db, pool } = await freshDatabase(t, databases)
+  const wishes = [wish(key, 64)]
+  await setBudget(db, key, { max: 4n * dollar })
+  const lends = async () => {
+    const { accounts } = await drawAllowances(pool, asked({ wishes }))
+    await drawAllowances(pool, asked({ wishes: [wish(key, 0)] }))
+    return accounts.map(({ allowance }) => [BigInt(allowance.amount) / dollar, allowance.tokens])
+  }
+  assert.deepEqual(await lends(), [[1n, 10]])
+  await recordUsage(db, [usage('one', 1)])
+  assert.deepEqual(await lends(), [[0n, 0]])
+  await recordUsage(db, [usage('dear', 9)])
+  assert.deepEqual(await lends(), [[0n, 0]])
 })
 
 test('what was granted becomes the reservation of its request, once, and is settled like any other', async (t) => {
@@ -112,24 +131,41 @@ test('a request whose usage was quicker holds nothing any more', async (t) => {
   ])
 })
 
-test('an allowance that nobody renews expires, and is freed where that is said', async (t) => {
+test('what a gateway holds of which nobody hears is freed; it is told so, and nothing is done', async (t) => {
   const { db, pool, tell, held } = await lent(t, 5)
   const at = (seconds: number) => new Date(Date.now() + seconds * 1_000)
-  assert.equal(await sweepReservations(db, at(19)), 0)
-  assert.equal(await sweepReservations(db, at(21), false), 0)
-  // Its gateway may have granted all of it and only not been heard: nobody else is given that.
+  assert.equal(await freeAllowances(db, at(19)), 0)
+  // Only that frees it: the gateway may have granted all of it and only not been heard.
+  assert.equal(await sweepReservations(db, at(100_000_000)), 0)
   const rest = question('rest', 96n * dollar)
   const [refused] = await reserve(pool, [rest], at(21))
   assert.partialDeepStrictEqual(refused, { granted: false, lent: true })
-  const renewing = asked({ draws: [question('granted', dollar)] })
-  await drawAllowances(pool, renewing, at(10))
-  assert.equal(await sweepReservations(db, at(29)), 0)
-  assert.equal(await sweepReservations(db, at(31)), 1)
+  // It is there, although it has nothing to say.
+  await drawAllowances(pool, asked({}), at(10))
+  assert.equal(await freeAllowances(db, at(29)), 0)
+  assert.equal(await freeAllowances(db, at(31)), 1)
+  assert.equal(await held(), 0n)
+  const late = { draws: [question('late', dollar)] }
+  assert.deepEqual(await tell(late), { ended: true, accounts: [] })
+  assert.equal(await held(), 0n)
+  // Under another name: what it granted of the allowance is reserved all the same, it is being spent.
+  const { ended, accounts } = await tell({ ...late, holder: 'anew' })
+  assert.deepEqual([ended, accounts[0]?.allowance.amount], [false, '0'])
   assert.equal(await held(), 1n)
-  // What was granted of it meanwhile is reserved all the same: it is being spent.
-  const { accounts } = await tell({ draws: [question('late', dollar)] })
-  assert.equal(accounts[0]?.allowance.amount, '0')
-  assert.equal(await held(), 2n)
+})
+
+test('a gateway that is heard while it is being freed either keeps what it holds or hears that it does not', async (t) => {
+  const { db, pool, held } = await lent(t, 5)
+  const later = new Date(Date.now() + 21_000)
+  const heard = await db.transaction().execute(async (trx) => {
+    assert.equal(await freeAllowances(trx, later), 1)
+    const heard = drawAllowances(pool, asked({ draws: [question('late', dollar)] }), later)
+    const isDone = await Promise.race([heard.then(() => true), sleep(300, false)])
+    assert.equal(isDone, false)
+    return { heard }
+  })
+  assert.deepEqual(await heard.heard, { ended: true, accounts: [] })
+  assert.equal(await held(), 0n)
 })
 
 test('a message that is handled behind a later one changes nothing', async (t) => {
@@ -139,7 +175,7 @@ test('a message that is handled behind a later one changes nothing', async (t) =
   await tell({ draws })
   await recordUsage(db, [], [{ requestId: 'a', within: 0 }])
   assert.equal(await held(), 4n)
-  assert.deepEqual(await drawAllowances(pool, lost), { accounts: [] })
+  assert.deepEqual(await drawAllowances(pool, lost), { ended: false, accounts: [] })
   assert.deepEqual(await reservations(db), [['allowance/g', 4n * dollar]])
 })
 

@@ -31,6 +31,8 @@ after(async () => {
 /** US dollars per token of an answer; the fake's have five. */
 const price = 0.00001
 const answerPrice = 5 * price
+/** In pico-dollars. */
+const answerCost = 50_000_000n
 const masterKey = 'sk-master-0123456789'
 
 function configOf(settings: object = {}) {
@@ -70,14 +72,28 @@ function ask(key: TestKey, gateway: number, body: object = {}): Promise<Answer> 
 const count = (answers: readonly Answer[], status: number) =>
   answers.filter((one) => one.status === status).length
 
-/** What is set aside in the key's accounts, in pico-dollars. */
-async function reservedFor({ id }: TestKey): Promise<bigint> {
+/** What is set aside in the key's accounts for requests, in pico-dollars. */
+async function reservedFor(key: TestKey): Promise<bigint> {
   const rows = await servers.db
     .selectFrom('account')
     .select('reserved_amount')
-    .where('owner', '=', id)
+    .where('owner', '=', key.id)
     .execute()
-  return rows.reduce((sum, row) => sum + BigInt(row.reserved_amount), 0n)
+  return sumOf(rows.map((row) => row.reserved_amount)) - (await lent(key))
+}
+
+/** What gateways may grant of the key's accounts without asking. */
+async function lent(key: TestKey): Promise<bigint> {
+  return sumOf((await allowances(key)).map(({ amount }) => amount))
+}
+
+function allowances({ id }: TestKey) {
+  const rows = servers.db.selectFrom('reservation').select('amount').where('owner', '=', id)
+  return rows.where('request_id', 'like', 'allowance/%').execute()
+}
+
+function sumOf(amounts: readonly string[]): bigint {
+  return amounts.reduce((sum, amount) => sum + BigInt(amount), 0n)
 }
 
 test('200 requests at once on money for 50, through two gateway processes: exactly 50', async () => {
@@ -110,12 +126,6 @@ test('200 requests at once on money for 50, through two gateway processes: exact
     await processes.close()
   }
 })
-
-/** What gateways may grant of the key without asking. */
-function allowances({ id }: TestKey) {
-  const rows = servers.db.selectFrom('reservation').select('amount').where('owner', '=', id)
-  return rows.where('request_id', 'like', 'allowance/%').execute()
-}
 
 test('700 requests on money for 600, granted by two gateways that ask later: exactly 600', async () => {
   const stack = await startStack({ servers, config: configOf(), count: { gateway: 2 } })
@@ -214,12 +224,18 @@ describe('one request at a time', () => {
 
   test('what one gateway holds and does not use is there for whoever asks another one', async () => {
     const key = await heldBySecond()
-    await eventually('only that is reserved', async () => {
-      const [held] = await allowances(key)
-      return held?.amount === String(await reservedFor(key))
-    })
+    await eventually('both are settled', async () => (await reservedFor(key)) === 0n)
+    assert.equal(await lent(key), 64n * answerCost)
     assert.equal((await ask(key, 0, { max_tokens: 5 * 298 + 1 })).status, 429)
     assert.equal((await ask(key, 0, { max_tokens: 5 * 298 })).status, 200)
+  })
+
+  test('a key near the end of its budget has an allowance, too', async () => {
+    const key = await keys.make({ max_budget: 40 * answerPrice })
+    for (let asked = 1; asked <= 20; asked++) assert.equal((await ask(key, 0)).status, 200)
+    await eventually('it holds one', async () => (await lent(key)) > 0n)
+    const answers = await Promise.all(Array.from({ length: 25 }, (_, index) => ask(key, index)))
+    assert.deepEqual([count(answers, 200), count(answers, 429)], [20, 5])
   })
 
   test('what a gateway holds is there for others, too, when billing was restarted meanwhile', async () => {

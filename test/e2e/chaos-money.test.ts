@@ -2,6 +2,7 @@
 // the ledger is what the upstream counted, the totals are what the ledger says, and nothing is held.
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
+import { freeAllowances } from '@penstock/billing-service/money/draw-allowances'
 import { rebuild } from '@penstock/billing-service/money/rebuild'
 import { sweepReservations } from '@penstock/billing-service/money/sweep'
 import { type FakeOpenAi, startFakeOpenAi } from '../fakes/openai.ts'
@@ -172,6 +173,7 @@ test('billing, a gateway and Postgres die at random: the books are exact', async
 
   const afterTheLeases = new Date(Date.now() + 120_000)
   while ((await sweepReservations(servers.db, afterTheLeases)) > 0);
+  await freeAllowances(servers.db, afterTheLeases)
   const held = await servers.db
     .selectFrom('account')
     .select(['reserved_amount', 'reserved_tokens'])

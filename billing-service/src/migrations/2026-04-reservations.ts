@@ -44,7 +44,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       end loop;
     end $$`.execute(db)
 
-  // A reservation that no request made: what a gateway may grant without asking (2026-07-allowances.ts).
+  // A reservation that no request made: what a gateway may grant without asking. It has no end of its
+  // own (2026-07-allowances.ts).
   await sql`
     create function is_allowance(request_id text) returns boolean language sql immutable as $$
       select request_id collate "C" >= 'allowance/' and request_id collate "C" < 'allowance0'
@@ -61,8 +62,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         delete from reservation r
         where r.kind = holder.kind and r.owner = holder.owner and r.model = holder.model
           and r.expires_at <= at
-          -- What a gateway granted of these it may yet have to tell: only the sweep frees them.
-          and not is_allowance(r.request_id)
         returning r.amount, r.tokens
       )
       select count(*) as leases, coalesce(sum(amount), 0) as amount,
@@ -215,11 +214,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       end loop;
     end $$`.execute(db)
 
-  // Frees at most so many expired leases, allowances only where that is said, and counts anew what their
-  // accounts hold.
+  // Frees at most so many expired leases, and counts anew what their accounts hold.
   await sql`
-    create function sweep_reservations(at timestamptz, most integer, allowances boolean)
-    returns bigint
+    create function sweep_reservations(at timestamptz, most integer) returns bigint
     language plpgsql ${plans} as $$
     declare
       holders account_key[];
@@ -227,16 +224,14 @@ export async function up(db: Kysely<unknown>): Promise<void> {
     begin
       select array_agg(row(kind, owner, model)::account_key) into holders from (
         select distinct kind, owner, model from (
-          select kind, owner, model from reservation
-          where expires_at <= at and (allowances or not is_allowance(request_id))
+          select kind, owner, model from reservation where expires_at <= at
           order by expires_at limit most
         ) as expired
       ) as held;
       if holders is null then return 0; end if;
       perform lock_accounts(holders, at);
       delete from reservation r using unnest(holders) k
-      where r.kind = k.kind and r.owner = k.owner and r.model = k.model and r.expires_at <= at
-        and (allowances or not is_allowance(r.request_id));
+      where r.kind = k.kind and r.owner = k.owner and r.model = k.model and r.expires_at <= at;
       get diagnostics freed = row_count;
       update account a set reserved_amount = held.amount, reserved_tokens = held.tokens
       from unnest(holders) k cross join lateral (

@@ -4,27 +4,26 @@ import { type Kysely, sql } from 'kysely'
 import { plans } from './2026-04-reservations.ts'
 
 /**
- * From the last message on. Gateways grant for half of that time (admission/allowance-book.ts), and tell
- * of it again and again.
+ * Gateways that were not heard of for so long are taken for dead. They grant for half of that time, and
+ * say every few seconds that they are there (gateway/src/admission/allowance-book.ts).
  */
 const lease = sql.raw(`interval '20 seconds'`)
-/**
- * An account lends only what it could lend so many times: what is near its limit is asked for. A gateway
- * wishes for sixteen requests, so there is room for 256 like them where anything is lent.
- */
-const plenty = sql.raw('16')
+/** One gateway holds at most this part of what an account has left: others have to find something, too. */
+const part = sql.raw('4')
 
 export async function up(db: Kysely<unknown>): Promise<void> {
-  // The gateways, and the highest number of a message of each that was handled.
+  // The gateways, and the highest number of a message of each that was handled. One whose allowances
+  // were freed is no more, even if it only seemed dead: it goes on under another name.
   await sql`
     create table allowance_holder (
       holder text collate "C" primary key,
       heard bigint not null,
-      heard_at timestamptz(3) not null
+      heard_at timestamptz(3) not null,
+      ended boolean not null default false
     ) with (fillfactor = 60)`.execute(db)
-  await sql`create index allowance_holder_age on allowance_holder (heard_at)`.execute(db)
 
-  // contracts/budget.ts: allowanceQuestion, and an element of allowanceReply for each account.
+  // contracts/budget.ts: allowanceQuestion, and an element of allowanceReply for each account, or
+  // {"ended": true} alone.
   // What was granted becomes the reservation of its request, at the allowance's expense: the account
   // holds as much as before. A request whose usage was quicker than this has none any more, and what
   // an allowance that expired meanwhile does not have is reserved all the same: it is being spent.
@@ -41,8 +40,13 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       -- Told once more meanwhile, under a higher number: done late it would reserve for what is over.
       insert into allowance_holder as h values (draw_allowances.holder, number, at)
       on conflict on constraint allowance_holder_pkey do update
-      set heard = excluded.heard, heard_at = excluded.heard_at where h.heard < excluded.heard;
-      if not found then return; end if;
+      set heard = excluded.heard, heard_at = excluded.heard_at
+      where h.heard < excluded.heard and not h.ended;
+      if not found then
+        return query select '{"ended": true}'::jsonb from allowance_holder h
+          where h.holder = draw_allowances.holder and h.ended;
+        return;
+      end if;
 
       -- And what its owner spends in all, which a settlement of the same request always locks: either
       -- this sees its entry of the ledger, or it sees this reservation.
@@ -88,8 +92,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
           select kind, owner, model, amount, tokens, 0, 0 from drawn where has_ended
         ) as one group by kind, owner, model
       ), wished as materialized (
-        select * from jsonb_to_recordset(wishes)
-          as w(kind text, owner text collate "C", model text collate "C", amount numeric, tokens bigint)
+        select * from jsonb_to_recordset(wishes) as w(kind text, owner text collate "C",
+          model text collate "C", amount numeric, tokens bigint, requests bigint)
       ), before as materialized (
         -- had: the allowance before. rest: after these draws. held: reserved for requests by them.
         select a as account, a.kind, a.owner, a.model,
@@ -97,7 +101,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
           greatest(0, coalesce(r.amount, 0) - coalesce(t.amount, 0)) as rest,
           greatest(0, coalesce(r.tokens, 0) - coalesce(t.tokens, 0)) as rest_tokens,
           coalesce(t.held, 0) as held, coalesce(t.held_tokens, 0) as held_tokens,
-          w.amount as wish, w.tokens as wish_tokens
+          w.amount as one, w.tokens as one_tokens, w.requests
         from (select kind, owner, model from drawn union select kind, owner, model from wished) k
         join account a on a.kind = k.kind and a.owner = k.owner and a.model = k.model
         left join reservation r on r.kind = a.kind and r.owner = a.owner and r.model = a.model
@@ -111,28 +115,25 @@ export async function up(db: Kysely<unknown>): Promise<void> {
           (account).max_tokens - (account).period_tokens - (account).reserved_tokens
             + had_tokens - rest_tokens - held_tokens as free_tokens
         from before
-      ), decided as materialized (
-        select *, case
-            when wish is null then 'keep'
-            when wish = 0 and wish_tokens = 0 then 'return'
-            when free < ${plenty} * wish or free_tokens < ${plenty} * wish_tokens then 'keep'
-            else 'grow'
-          end as what
+      ), possible as materialized (
+        -- For so many requests like the wished one; null: nothing was wished.
+        select *, case when requests is not null then greatest(0, floor(least(requests,
+            free / nullif(${part} * one, 0), free_tokens / nullif(${part} * one_tokens, 0)
+          ))) end as lent
         from roomy
       ), after as materialized (
         -- amount, tokens: the allowance from now on.
         select account, kind, owner, model, had, had_tokens, held, held_tokens,
-          case what when 'return' then 0 when 'grow' then greatest(rest, wish) else rest end
-            as amount,
-          case what when 'return' then 0 when 'grow' then greatest(rest_tokens, wish_tokens)
-            else rest_tokens end as tokens
-        from decided
+          case requests when 0 then 0 else greatest(rest, lent * one) end as amount,
+          case requests when 0 then 0 else greatest(rest_tokens, (lent * one_tokens)::bigint) end
+            as tokens
+        from possible
       ), kept as (
         insert into reservation as r (request_id, kind, owner, model, amount, tokens, expires_at)
-        select allowance, kind, owner, model, amount, tokens, at + ${lease}
-        from after where amount > 0 or tokens > 0
+        select allowance, kind, owner, model, amount, tokens, 'infinity' from after
+        where (amount > 0 or tokens > 0) and (amount <> had or tokens <> had_tokens)
         on conflict (kind, owner, model, request_id) do update
-        set amount = excluded.amount, tokens = excluded.tokens, expires_at = excluded.expires_at
+        set amount = excluded.amount, tokens = excluded.tokens
       ), gone as (
         delete from reservation r using after f
         where f.amount = 0 and f.tokens = 0 and r.request_id = allowance
@@ -148,5 +149,36 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         || jsonb_build_object('allowance',
           jsonb_build_object('amount', amount::text, 'tokens', tokens))
       from after;
+    end $$`.execute(db)
+
+  // Frees all that one gateway holds of which nobody heard for a lease. It is not heard meanwhile: either
+  // it was before, and keeps what it holds, or it is told afterwards that it does not.
+  // @returns how many allowances; null: no gateway is left to be freed
+  await sql`
+    create function free_allowances(at timestamptz) returns bigint language plpgsql ${plans} as $$
+    declare
+      gone text;
+      freed bigint;
+    begin
+      update allowance_holder h set ended = true
+      where h.holder = (
+        select o.holder from allowance_holder o where not o.ended and o.heard_at <= at - ${lease}
+        order by o.heard_at limit 1 for update skip locked
+      )
+      returning 'allowance/' || h.holder into gone;
+      if gone is null then return null; end if;
+      perform lock_accounts(array(
+        select row(r.kind, r.owner, r.model)::account_key from reservation r where r.request_id = gone
+      ), at);
+      with back as (
+        delete from reservation r where r.request_id = gone
+        returning r.kind, r.owner, r.model, r.amount, r.tokens
+      ), less as (
+        update account a set reserved_amount = greatest(0, a.reserved_amount - f.amount),
+          reserved_tokens = greatest(0, a.reserved_tokens - f.tokens)
+        from back f where a.kind = f.kind and a.owner = f.owner and a.model = f.model
+      )
+      select count(*) into freed from back;
+      return freed;
     end $$`.execute(db)
 }

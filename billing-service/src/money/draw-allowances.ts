@@ -9,7 +9,9 @@ import {
 } from '@penstock/shared/contracts/budget'
 import { channels } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
+import { type Kysely, sql } from 'kysely'
 import { z } from 'zod'
+import type { Database } from '../database.ts'
 import { databaseProblem, isDataError } from '../database-error.ts'
 import type { Statements } from './reserve.ts'
 import { retryConflicts } from './retry-conflicts.ts'
@@ -18,6 +20,7 @@ const statement = {
   name: 'draw-allowances',
   text: `select draw_allowances($1, $2, $3::jsonb, $4::jsonb, coalesce($5::timestamptz, now())) as account`,
 }
+const ended = z.object({ account: z.object({ ended: z.literal(true) }) })
 const row = z.object({ account: allowanceReply.shape.accounts.element })
 
 /**
@@ -32,8 +35,38 @@ export async function drawAllowances(
 ): Promise<AllowanceReply> {
   const values = [holder, number, JSON.stringify(draws), JSON.stringify(wishes), at]
   const { rows } = await retryConflicts(() => pool.query({ ...statement, values }))
+  if (ended.safeParse(rows[0]).success) return { ended: true, accounts: [] }
   // An account whose figures nobody can read is as if nobody had heard of it.
-  return { accounts: rows.flatMap((one) => row.safeParse(one).data?.account ?? []) }
+  const accounts = rows.flatMap((one) => row.safeParse(one).data?.account ?? [])
+  return { ended: false, accounts }
+}
+
+/** Gateways freed at most in one round. */
+const maxFreed = 100
+
+/**
+ * Frees what gateways hold that nobody heard of for a lease, a transaction for each.
+ * @param at null: the database's now
+ * @returns how many allowances were freed
+ */
+export async function freeAllowances(db: Kysely<Database>, at: Date | null = null) {
+  let all = 0
+  for (let holders = 0; holders < maxFreed; holders++) {
+    const { rows } = await retryConflicts(() =>
+      sql<{ freed: string | null }>`
+        select free_allowances(coalesce(${at}::timestamptz, now())) as freed`.execute(db),
+    )
+    const freed = rows[0]?.freed ?? null
+    if (freed === null) break
+    all += Number(freed)
+  }
+  return all
+}
+
+/** Gateways whose allowances were freed an hour ago are forgotten: nothing of theirs is under way any more. */
+export async function forgetHolders(db: Kysely<Database>): Promise<void> {
+  await sql`
+    delete from allowance_holder where ended and heard_at < now() - interval '1 hour'`.execute(db)
 }
 
 const queue = 'billing'

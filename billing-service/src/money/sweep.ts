@@ -5,6 +5,7 @@ import type { Logger } from '@penstock/shared/telemetry/log'
 import { type Kysely, sql } from 'kysely'
 import type { Database } from '../database.ts'
 import { databaseProblem } from '../database-error.ts'
+import { forgetHolders, freeAllowances } from './draw-allowances.ts'
 import { retryConflicts } from './retry-conflicts.ts'
 
 const everyMs = 3_000
@@ -18,26 +19,18 @@ const maxAtOnce = 500
 
 /**
  * @param at null: the database's now
- * @param allowances whether those are freed, too
  * @returns how many were freed, in one transaction of bounded size
  */
 export async function sweepReservations(
   db: Kysely<Database>,
   at: Date | null = null,
-  allowances = true,
 ): Promise<number> {
   const { rows } = await retryConflicts(() =>
     sql<{ freed: string }>`
-      select sweep_reservations(
-        coalesce(${at}::timestamptz, now()), ${maxAtOnce}, ${allowances}) as freed
+      select sweep_reservations(coalesce(${at}::timestamptz, now()), ${maxAtOnce}) as freed
     `.execute(db),
   )
   return Number(rows[0]?.freed ?? 0)
-}
-
-/** Gateways of which nobody heard for an hour are forgotten: nothing of theirs is under way any more. */
-export async function forgetHolders(db: Kysely<Database>): Promise<void> {
-  await sql`delete from allowance_holder where heard_at < now() - interval '1 hour'`.execute(db)
 }
 
 /**
@@ -63,10 +56,13 @@ export function startSweep(
       try {
         const now = Date.now()
         if (!isConnected() || now - lookedAt > backMs) awayAt = now
-        const freed = await sweepReservations(db, null, now - awayAt > backMs)
+        const freed = await sweepReservations(db)
+        if (freed > 0) log.info({ freed }, 'freed reservations that nobody settled')
+        const allowances = now - awayAt > backMs ? await freeAllowances(db) : 0
+        if (allowances > 0)
+          log.info({ freed: allowances }, 'freed what gateways held that are gone')
         await forgetHolders(db)
         lookedAt = Date.now()
-        if (freed > 0) log.info({ freed }, 'freed reservations that nobody settled')
       } catch (error) {
         awayAt = Date.now()
         log.debug({ problem: databaseProblem(error) }, 'cannot look for expired reservations')

@@ -80,7 +80,7 @@ beforeEach(() => {
   budget = 100n
   fake.onRequest = async (subject, question) => {
     // Nobody lends here; allowances.test.ts is about those who do.
-    if (subject === channels.allowance.subject()) return { accounts: [] }
+    if (subject === channels.allowance.subject()) return { ended: false, accounts: [] }
     const one = question as ReserveQuestion
     asked.push(one)
     const limit = String(budget * pico)
@@ -355,8 +355,9 @@ describe('a budget', () => {
       if (subject !== channels.allowance.subject()) return question(subject, message)
       const { draws, wishes } = allowanceQuestion.parse(message)
       if (draws.length > 0) await tell.promise
-      const [{ amount, tokens } = { amount: String(pico * 150n), tokens: 1_000 }] = wishes
-      return { accounts: [{ ...standing, spent: '7', allowance: { amount, tokens } }] }
+      const isGivenBack = wishes[0]?.requests === 0
+      const allowance = { amount: isGivenBack ? '0' : String(pico * 150n), tokens: 1_000 }
+      return { ended: false, accounts: [{ ...standing, spent: '7', allowance }] }
     }
     for (let i = 0; i < 2; i++) (await admit({ accounts: [money] })).settled({ kind: 'unsent' })
     await eventually(async () => {

@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict'
 import { beforeEach, describe, test } from 'node:test'
-import type { AccountRef, ReserveQuestion, Standing } from '@penstock/shared/contracts/budget'
+import type {
+  AccountRef,
+  AllowanceReply,
+  ReserveQuestion,
+  Standing,
+} from '@penstock/shared/contracts/budget'
 import {
   type AllowanceBook,
   createAllowanceBook,
@@ -34,8 +39,11 @@ function standing(ref: AccountRef, changes: Partial<Standing> = {}): Standing {
 /** Billing answers: this is what the gateway may grant of the key now. */
 function hear(message: Message, amount: number, tokens = 1_000, changes: Partial<Standing> = {}) {
   const allowance = { amount: String(amount), tokens }
-  const accounts = [{ ...standing(key, changes), allowance }]
-  book.heard(message, { accounts }, time)
+  hearOf(message, { ...standing(key, changes), allowance })
+}
+
+function hearOf(message: Message, ...accounts: AllowanceReply['accounts']): void {
+  book.heard(message, { ended: false, accounts }, time)
 }
 
 function next(): Message {
@@ -45,33 +53,36 @@ function next(): Message {
 }
 
 /** Two requests in a row, and billing lends. */
-function lend(amount = 160, tokens = 32): void {
+function lend(amount = 640, tokens = 128): void {
   book.take(question())
   book.take(question())
   hear(next(), amount, tokens)
   assert.equal(book.next(), null)
 }
 
-test('one request alone asks for no allowance; the next one soon after wishes for sixteen like it', () => {
+const wish = { ...key, amount: '10', tokens: 2, requests: 64 }
+const back = { ...wish, requests: 0 }
+
+test('one request alone asks for no allowance; the next one in the same minute wishes for many like it', () => {
   assert.equal(book.take(question()), null)
   assert.equal(book.next(), null)
-  time += 3_000
+  time += 60_000
   assert.equal(book.take(question()), null)
   assert.equal(book.next(), null)
-  time += 1_000
+  time += 59_999
   assert.equal(book.take(question()), null)
-  assert.deepEqual(next(), { draws: [], wishes: [{ ...key, amount: '160', tokens: 32 }] })
+  assert.deepEqual(next(), { draws: [], wishes: [wish] })
 })
 
 describe('an allowance', () => {
   test('grants exactly what it has, and no more before billing is heard of', () => {
     lend()
-    const asked = Array.from({ length: 17 }, () => question())
+    const asked = Array.from({ length: 65 }, () => question())
     const taken = asked.map((one) => book.take(one) !== null)
-    assert.deepEqual(taken, [...Array.from({ length: 16 }, () => true), false])
+    assert.deepEqual(taken, [...Array.from({ length: 64 }, () => true), false])
     const message = next()
-    assert.deepEqual(message.draws, asked.slice(0, 16))
-    assert.deepEqual(message.wishes, [{ ...key, amount: '160', tokens: 32 }])
+    assert.deepEqual(message.draws, asked.slice(0, 64))
+    assert.deepEqual(message.wishes, [wish])
     hear(message, 20, 4)
     assert.ok(book.take(question()))
     const onItsWay = next()
@@ -93,82 +104,129 @@ describe('an allowance', () => {
     lend()
     assert.equal(book.take(question({ accounts: [key, team] })), null)
     assert.equal(book.next(), null)
-    for (let i = 0; i < 16; i++) assert.ok(book.take(question()), String(i))
+    for (let i = 0; i < 64; i++) assert.ok(book.take(question()), String(i))
     assert.equal(book.take(question()), null)
   })
 
   test('is wished for again when half of it is gone', () => {
     lend()
-    for (let i = 0; i < 8; i++) book.take(question())
+    for (let i = 0; i < 32; i++) book.take(question())
     assert.deepEqual(next().wishes, [])
     book.take(question())
-    assert.deepEqual(next().wishes, [{ ...key, amount: '160', tokens: 32 }])
+    assert.deepEqual(next().wishes, [wish])
+  })
+
+  test('that an account could not lend whole is wished for again when half of that is gone', () => {
+    lend(40, 8)
+    for (let i = 0; i < 2; i++) assert.ok(book.take(question()))
+    assert.deepEqual(next().wishes, [])
+    assert.ok(book.take(question()))
+    assert.deepEqual(next().wishes, [wish])
+  })
+
+  test('that is too small for a request is wished for by the size of that one', () => {
+    lend()
+    assert.equal(book.take(question({ amount: '1000' })), null)
+    assert.deepEqual(next().wishes, [{ ...wish, amount: '1000' }])
   })
 
   test('says how the accounts stood when billing was last heard of', () => {
     lend()
     const taken = book.take(question())
     assert.deepEqual(taken?.accounts(), [standing(key)])
-    hear(next(), 150, 30, { spent: '7' })
+    hear(next(), 630, 126, { spent: '7' })
     assert.deepEqual(taken?.accounts(), [standing(key, { spent: '7' })])
   })
 
   test('is not used when billing was not heard of for ten seconds', () => {
     lend()
-    for (let i = 0; i < 9; i++) {
-      time += 1_000
-      assert.ok(book.take(question({ amount: '1', tokens: 0 })))
-    }
-    time += 1_001
-    assert.equal(book.take(question({ amount: '1', tokens: 0 })), null)
-    hear(next(), 100)
+    time += 9_999
+    assert.ok(book.take(question()))
+    time += 1
+    assert.equal(book.take(question()), null)
+    hear(next(), 630)
     assert.ok(book.take(question()))
   })
 
-  test('goes back when nobody asks for it, and is forgotten then', () => {
+  test('is kept by saying that the gateway is there, when there is nothing else to say', () => {
     lend()
-    time += 1_999
+    time += 2_999
     book.tidy()
-    assert.equal(book.next(), null)
+    assert.equal(book.hasNews, false)
+    time += 1
+    book.tidy()
+    assert.equal(book.hasNews, true)
+    const ping = next()
+    assert.deepEqual(ping, { draws: [], wishes: [] })
+    hearOf(ping)
+    assert.equal(book.hasNews, false)
+    time += 9_999
+    assert.ok(book.take(question()))
+  })
+
+  test('goes back when nobody asked for a minute, and is forgotten then', () => {
+    lend()
+    time += 59_999
+    book.tidy()
+    assert.deepEqual(next(), { draws: [], wishes: [] })
     time += 1
     book.tidy()
     const message = next()
-    assert.deepEqual(message.wishes, [{ ...key, amount: '0', tokens: 0 }])
+    assert.deepEqual(message.wishes, [back])
     hear(message, 0, 0)
+    time += 60_000
     book.tidy()
-    assert.equal(book.next(), null)
-  })
-
-  test('that ran out of time is wished for again, although nothing of it is gone', () => {
-    lend()
-    for (let i = 0; i < 11; i++) {
-      time += 1_000
-      book.take(question({ accounts: [key, team] }))
-      const message = book.next()
-      if (message === null) continue
-      // The team lends nothing, and so nothing is granted.
-      const allowance = { amount: '0', tokens: 0 }
-      book.heard(message, { accounts: [{ ...standing(team), allowance }] }, time)
-    }
-    assert.equal(book.take(question()), null)
-    assert.deepEqual(next().wishes, [{ ...key, amount: '160', tokens: 32 }])
+    assert.equal(book.hasNews, false)
   })
 
   test('that an account does not lend is not wished for again at once', () => {
     lend(0, 0)
     book.take(question())
     assert.equal(book.next(), null)
-    time += 2_000
-    book.take(question())
-    assert.equal(book.next(), null)
+    time += 250
     book.take(question())
     assert.equal(next().wishes.length, 1)
+  })
+
+  test('is not there any more when billing took this gateway for dead; what was granted is told', () => {
+    lend()
+    const granted = question()
+    assert.ok(book.take(granted))
+    next()
+    book.ended()
+    assert.equal(book.take(question()), null)
+    const anew = next()
+    assert.deepEqual(anew, { draws: [granted], wishes: [wish] })
+    hear(anew, 640, 128)
+    for (let i = 0; i < 64; i++) assert.ok(book.take(question()), String(i))
+    assert.equal(book.take(question()), null)
+  })
+})
+
+describe('news are urgent', () => {
+  test('when an allowance has to grow or to go back, and not when a grant has to be told', () => {
+    book.take(question())
+    assert.equal(book.isUrgent, false)
+    book.take(question())
+    assert.equal(book.isUrgent, true)
+    hear(next(), 640, 128)
+    book.take(question())
+    assert.deepEqual([book.hasNews, book.isUrgent], [true, false])
+    book.recall(key)
+    assert.equal(book.isUrgent, true)
+  })
+
+  test('when nobody knows how an account stands by now that a request was granted of', () => {
+    lend()
+    time += 51
+    book.take(question())
+    assert.equal(book.isUrgent, true)
+    next()
+    assert.equal(book.isUrgent, false)
   })
 })
 
 describe('what is called back', () => {
-  const back = { ...key, amount: '0', tokens: 0 }
-
   test('goes with all that was granted, and nothing is granted meanwhile', () => {
     lend()
     book.take(question())
@@ -178,6 +236,7 @@ describe('what is called back', () => {
     assert.deepEqual([message.draws.length, message.wishes], [1, [back]])
     hear(message, 0, 0)
     assert.equal(book.next(), null)
+    time += 1_999
     // It would only be called back again.
     book.take(question())
     assert.equal(book.next(), null)
@@ -185,11 +244,11 @@ describe('what is called back', () => {
 
   test('while a wish is on its way goes back with the next message', () => {
     lend()
-    for (let i = 0; i < 9; i++) book.take(question())
+    for (let i = 0; i < 33; i++) book.take(question())
     const wishing = next()
-    assert.equal(wishing.wishes[0]?.amount, '160')
+    assert.deepEqual(wishing.wishes, [wish])
     book.recall(key)
-    hear(wishing, 160, 32)
+    hear(wishing, 640, 128)
     assert.equal(book.take(question()), null)
     assert.deepEqual(next(), { draws: [], wishes: [back] })
   })
@@ -208,10 +267,10 @@ describe('what is called back', () => {
     lend()
     for (let i = 0; i < 2; i++) book.take(question({ accounts: [team] }))
     const allowance = { amount: '10000', tokens: 2_000 }
-    book.heard(next(), { accounts: [{ ...standing(team), allowance }] }, time)
+    hearOf(next(), { ...standing(team), allowance })
     for (let i = 0; i < 251; i++) assert.ok(book.take(question({ accounts: [team] })))
     book.recall(key)
-    assert.ok(next().wishes.some(({ owner, amount }) => owner === 'k' && amount === '0'))
+    assert.ok(next().wishes.some(({ owner, requests }) => owner === 'k' && requests === 0))
   })
 
   test('is nothing where nothing is held', () => {

@@ -1,7 +1,7 @@
 // What this gateway may grant of each account without asking. Billing reserved it beforehand, so a
 // request that is granted from it waits for nobody and is paid for all the same; billing is told soon
-// after, and then the allowance is as much smaller as the request's own reservation. Only accounts
-// that could lend the same many times over lend at all, and what nobody uses goes back.
+// after, and then the allowance is as much smaller as the request's own reservation. What nobody uses
+// for long goes back.
 import { ChurnMap } from '@penstock/shared/churn-map'
 import {
   type AccountRef,
@@ -12,7 +12,17 @@ import {
   type ReserveQuestion,
   type Standing,
 } from '@penstock/shared/contracts/budget'
-import { countedIn, covers, type Entry, isOverdrawn, newEntry, shown } from './allowance-entry.ts'
+import {
+  countedIn,
+  covers,
+  type Entry,
+  isHalfLeft,
+  isHeld,
+  isOverdrawn,
+  newEntry,
+  shown,
+  wishOf,
+} from './allowance-entry.ts'
 
 /** What is granted is used at once, and billing told of it within milliseconds. */
 export interface Taken {
@@ -24,17 +34,22 @@ export interface Taken {
 
 export type Message = Omit<AllowanceQuestion, 'holder' | 'number'>
 
-/** An allowance pays for so many requests like the one that it was wished for. */
-const requestsPerWish = 16
+/** An allowance pays for so many requests like the one that it was wished for, or as many as it can. */
+const requestsPerWish = 64
 /** What billing has not been told of, and accounts looked at, at most. */
 const maxUntold = 1_000
-const maxAccounts = 5_000
-/** In milliseconds: it is only used so long after billing was last asked; the lease is twice that. */
+const maxAccounts = 20_000
+/** In milliseconds: allowances are used so long after billing was last heard of; it keeps them for twice that. */
 const usableMs = 10_000
-/** Nobody asked for so long: it goes back. Someone who asks less often can wait for billing, too. */
-const idleMs = 2_000
-/** An account that was called back or does not lend is not asked again for so long. */
-const restMs = 2_000
+/** Where there is nothing to tell, billing hears so often that this gateway is there. */
+const pingMs = 3_000
+/** An account is looked after for so long; then its allowance goes back. */
+const idleMs = 60_000
+/** Not asked again for so long: an account that was called back, and one that cannot lend now. */
+const recalledMs = 2_000
+const emptyMs = 250
+/** What is known of an account may be so old; after that, billing is told at once, and says anew. */
+const freshMs = 50
 
 /** A request that was granted, and billing is not known to have been told of. */
 interface Untold {
@@ -49,6 +64,11 @@ export function createAllowanceBook(now: () => number) {
   const untold = new ChurnMap<string, Untold>()
   /** Accounts that are to grow or to go back. */
   const due = new Set<Entry>()
+  let heardAt = Number.NEGATIVE_INFINITY
+  let usableUntil = Number.NEGATIVE_INFINITY
+  /** Billing is to hear of this gateway, although there is nothing to tell. */
+  let isPingDue = false
+  let isUrgent = false
 
   function entryOf(ref: AccountRef): Entry | null {
     const id = accountId(ref)
@@ -59,26 +79,32 @@ export function createAllowanceBook(now: () => number) {
     return entry
   }
 
-  /** Notes that the account was asked for so much; one that is asked often is worth an allowance. */
+  /** Notes that the account was asked for so much; one that is asked again is worth an allowance. */
   function ask(entry: Entry, amount: bigint, tokens: number, at: number): void {
     const isOften = at - entry.askedAt < idleMs
     entry.askedAt = at
     if (!isOften || entry.returning || at < entry.restsUntil) return
-    const wish = { amount: amount * BigInt(requestsPerWish), tokens: tokens * requestsPerWish }
-    const left = entry.held - entry.owed - amount
-    const leftTokens = entry.heldTokens - entry.owedTokens - tokens
-    const isEnough = 2n * left >= wish.amount && 2 * leftTokens >= wish.tokens
-    // One that was not told of for long is used by nobody, and perhaps expired.
-    if (isEnough && at < entry.usableUntil) return
-    entry.wish = wish
+    if (isHalfLeft(entry, amount, tokens, requestsPerWish)) return
+    Object.assign(entry, { amount, tokens })
+    if (!due.has(entry)) isUrgent = true
     due.add(entry)
   }
 
   function giveBack(entry: Entry, restsUntil: number): void {
     entry.restsUntil = restsUntil
-    if (entry.held === 0n && entry.heldTokens === 0 && !due.has(entry)) return
+    if (!isHeld(entry) && !due.has(entry)) return
     entry.returning = true
     due.add(entry)
+    isUrgent = true
+  }
+
+  /** Nothing is known of what billing has: nothing is granted of it any more. */
+  function lose(restsUntil: number): void {
+    usableUntil = Number.NEGATIVE_INFINITY
+    due.clear()
+    for (const entry of entries.values()) {
+      Object.assign(entry, { held: 0n, heldTokens: 0, returning: false, restsUntil })
+    }
   }
 
   /** It is in what billing says by now, or never will be. */
@@ -105,11 +131,12 @@ export function createAllowanceBook(now: () => number) {
         ask(entry, amount, tokens, at)
         payers.push(entry)
       }
-      if (untold.size >= maxUntold) return null
-      if (!payers.every((entry) => covers(entry, amount, tokens, at))) return null
+      if (at >= usableUntil || untold.size >= maxUntold) return null
+      if (!payers.every((entry) => covers(entry, amount, tokens))) return null
       for (const entry of payers) {
         entry.owed += amount
         entry.owedTokens += tokens
+        if (at - entry.stoodAt > freshMs) isUrgent = true
       }
       untold.set(question.requestId, { question, entries: payers, told: null })
       return {
@@ -128,13 +155,17 @@ export function createAllowanceBook(now: () => number) {
       return one.told.promise
     },
 
-    /** Whether there is anything to tell billing. */
+    /** Whether there is anything to tell billing, and whether it should not wait for more. */
     get hasNews(): boolean {
-      return untold.size > 0 || due.size > 0
+      return untold.size > 0 || due.size > 0 || isPingDue
+    },
+    get isUrgent(): boolean {
+      return isUrgent
     },
 
     /** What billing is to be told next; null: nothing. One at a time: the next after `heard`. */
     next(): Message | null {
+      isUrgent = false
       const draws: ReserveQuestion[] = []
       /** Granted of these, but not told with this message: they cannot go back yet. */
       const later = new Set<Entry>()
@@ -147,16 +178,18 @@ export function createAllowanceBook(now: () => number) {
         }
       }
       const wishes = [...due].slice(0, maxDraws).flatMap((entry) => {
-        const { ref, wish, returning } = entry
         entry.spentAsked = entry.spent
-        if (returning) return later.has(entry) ? [] : [{ ...ref, amount: '0', tokens: 0 }]
-        return [{ ...ref, amount: String(wish.amount), tokens: wish.tokens }]
+        return entry.returning && later.has(entry) ? [] : [wishOf(entry, requestsPerWish)]
       })
-      return draws.length + wishes.length === 0 ? null : { draws, wishes }
+      const isNothing = draws.length + wishes.length === 0 && !isPingDue
+      return isNothing ? null : { draws, wishes }
     },
 
     /** @param askedAt when the message went out */
     heard(message: Message, { accounts }: AllowanceReply, askedAt: number): void {
+      heardAt = askedAt
+      usableUntil = askedAt + usableMs
+      isPingDue = false
       for (const { requestId } of message.draws) {
         const one = untold.get(requestId)
         if (one !== undefined) settle(one)
@@ -166,54 +199,56 @@ export function createAllowanceBook(now: () => number) {
         if (entry === undefined) continue
         entry.spentCounted = countedIn(entry, standing)
         entry.standing = standing
+        entry.stoodAt = askedAt
         entry.held = BigInt(allowance.amount)
         entry.heldTokens = allowance.tokens
-        entry.usableUntil = askedAt + usableMs
-        if (isOverdrawn(standing)) giveBack(entry, now() + restMs)
+        if (isOverdrawn(standing)) giveBack(entry, now() + recalledMs)
       }
-      for (const wished of message.wishes) {
-        const entry = entries.get(accountId(wished))
-        if (entry === undefined) continue
-        const isReturn = wished.amount === '0' && wished.tokens === 0
-        // It was called back while the message was on its way.
-        if (entry.returning && !isReturn) continue
+      for (const wish of message.wishes) {
+        const entry = entries.get(accountId(wish))
+        // It may have been called back while the message was on its way.
+        if (entry === undefined || (entry.returning && wish.requests > 0)) continue
         due.delete(entry)
         entry.returning = false
-        const isGranted = entry.held >= BigInt(wished.amount) && entry.heldTokens >= wished.tokens
-        if (!isReturn && !isGranted) entry.restsUntil = now() + restMs
+        entry.lent = entry.held
+        entry.lentTokens = entry.heldTokens
+        const isLent = entry.held >= BigInt(wish.amount) && entry.heldTokens >= wish.tokens
+        if (wish.requests > 0 && !isLent) entry.restsUntil = now() + emptyMs
       }
     },
 
     recall(ref: AccountRef): void {
       const entry = entries.get(accountId(ref))
-      if (entry !== undefined) giveBack(entry, now() + restMs)
+      if (entry !== undefined) giveBack(entry, now() + recalledMs)
     },
 
-    /** What nobody asked for lately goes back, and is forgotten. */
+    /** What nobody asked for lately goes back, and is forgotten; billing is to hear of the rest. */
     tidy(): void {
       const at = now()
+      let isHolding = false
       for (const [id, entry] of entries) {
+        if (isHeld(entry)) isHolding = true
         if (at - entry.askedAt < idleMs) continue
-        if (entry.held > 0n || entry.heldTokens > 0) giveBack(entry, at + restMs)
+        if (isHeld(entry)) giveBack(entry, at + recalledMs)
         else if (entry.owed === 0n && entry.owedTokens === 0 && !due.has(entry)) entries.delete(id)
       }
+      isPingDue = isHolding && at - heardAt >= pingMs
     },
 
     /** They may be wished for again at once. */
     giveBackAll(): void {
-      for (const entry of entries.values()) giveBack(entry, 0)
+      for (const entry of entries.values()) giveBack(entry, Number.NEGATIVE_INFINITY)
     },
 
-    /**
-     * Billing will never take this, so that nothing is known of what it has: nothing is granted of that
-     * any more, and it is held until the leases end.
-     */
+    /** Billing has freed all that it had lent; what was granted is still to be told. */
+    ended(): void {
+      lose(Number.NEGATIVE_INFINITY)
+    },
+
+    /** Billing will never take this; what it has lent it keeps until it has not heard of it for long. */
     drop({ draws }: Message): void {
-      const restsUntil = now() + restMs
-      due.clear()
-      for (const entry of entries.values()) {
-        Object.assign(entry, { held: 0n, heldTokens: 0, returning: false, restsUntil })
-      }
+      lose(now() + recalledMs)
+      isPingDue = false
       for (const { requestId } of draws) {
         const one = untold.get(requestId)
         if (one !== undefined) settle(one)

@@ -1,21 +1,26 @@
 // What a gateway knows of its allowance in one account.
-import type { AccountRef, Standing } from '@penstock/shared/contracts/budget'
+import type { AccountRef, AllowanceWish, Standing } from '@penstock/shared/contracts/budget'
 
 export interface Entry {
   ref: AccountRef
   /** Null: nothing is known. */
   standing: Standing | null
+  /** When billing was asked for it. */
+  stoodAt: number
   /** The allowance, as billing has it. */
   held: bigint
   heldTokens: number
   /** Granted of it, and billing not known to have been told. */
   owed: bigint
   owedTokens: number
-  /** What the allowance should be. */
-  wish: { amount: bigint; tokens: number }
+  /** A request like those that ask: the allowance should do for many of them. */
+  amount: bigint
+  tokens: number
+  /** What billing made of the last wish. */
+  lent: bigint
+  lentTokens: number
   /** It goes back: nothing is granted of it until billing has it. */
   returning: boolean
-  usableUntil: number
   askedAt: number
   /** No wishes until then. */
   restsUntil: number
@@ -26,21 +31,44 @@ export interface Entry {
 }
 
 export function newEntry(ref: AccountRef): Entry {
-  const nothing = { held: 0n, heldTokens: 0, owed: 0n, owedTokens: 0 }
-  const times = { usableUntil: 0, askedAt: Number.NEGATIVE_INFINITY, restsUntil: 0 }
+  const nothing = { held: 0n, heldTokens: 0, owed: 0n, owedTokens: 0, lent: 0n, lentTokens: 0 }
+  const never = Number.NEGATIVE_INFINITY
+  const times = { stoodAt: never, askedAt: never, restsUntil: never }
   const spent = { spent: 0n, spentAsked: 0n, spentCounted: 0n }
-  const wish = { amount: 0n, tokens: 0 }
-  return { ref, standing: null, ...nothing, wish, returning: false, ...times, ...spent }
+  const request = { amount: 0n, tokens: 0 }
+  return { ref, standing: null, ...nothing, ...request, returning: false, ...times, ...spent }
 }
 
-/** Whether so much can be granted of it, at this time. */
-export function covers(entry: Entry, amount: bigint, tokens: number, at: number): boolean {
+export function isHeld({ held, heldTokens }: Entry): boolean {
+  return held > 0n || heldTokens > 0
+}
+
+/** Whether so much can be granted of it. */
+export function covers(entry: Entry, amount: bigint, tokens: number): boolean {
   return (
     !entry.returning &&
-    at < entry.usableUntil &&
+    isHeld(entry) &&
     entry.held - entry.owed >= amount &&
     entry.heldTokens - entry.owedTokens >= tokens
   )
+}
+
+/**
+ * Whether half of an allowance for so many requests like this one is left once it is granted, or half of
+ * what the account lent when it could not lend as much.
+ */
+export function isHalfLeft(entry: Entry, amount: bigint, tokens: number, requests: number) {
+  const { held, owed, lent, heldTokens, owedTokens, lentTokens } = entry
+  const whole = amount * BigInt(requests)
+  const wholeTokens = tokens * requests
+  return (
+    2n * (held - owed - amount) >= (whole < lent ? whole : lent) &&
+    2 * (heldTokens - owedTokens - tokens) >= Math.min(wholeTokens, lentTokens)
+  )
+}
+
+export function wishOf({ ref, amount, tokens, returning }: Entry, requests: number): AllowanceWish {
+  return { ...ref, amount: String(amount), tokens, requests: returning ? 0 : requests }
 }
 
 /** How the account stands, as far as it is known. */

@@ -15,7 +15,8 @@ import pino from 'pino'
 import { type Allowances, createAllowances } from './allowances.ts'
 
 const key: AccountRef = { kind: 'key', owner: 'k', model: '' }
-const back = { ...key, amount: '0', tokens: 0 }
+const wish = { ...key, amount: '10', tokens: 2, requests: 64 }
+const back = { ...wish, requests: 0 }
 
 let fake: FakeBus
 let allowances: Allowances
@@ -35,14 +36,14 @@ beforeEach(() => {
       held.amount -= BigInt(amount)
       held.tokens -= tokens
     }
-    for (const { amount, tokens } of wishes) {
-      held.amount = BigInt(amount)
-      held.tokens = tokens
+    for (const { amount, tokens, requests } of wishes) {
+      held.amount = BigInt(amount) * BigInt(requests)
+      held.tokens = tokens * requests
     }
     const money = { spent: '0', reserved: '0', limit: null }
     const tokens = { tokensSpent: 0, tokensReserved: 0, tokensLimit: null, resetsAt: null }
     const allowance = { amount: String(held.amount), tokens: held.tokens }
-    return { accounts: [{ ...key, ...money, ...tokens, allowance }] }
+    return { ended: false, accounts: [{ ...key, ...money, ...tokens, allowance }] }
   }
   fake.onRequest = (subject, question) => {
     assert.equal(subject, channels.allowance.subject())
@@ -69,7 +70,7 @@ async function untilTold(times: number): Promise<void> {
 async function lend(): Promise<void> {
   for (let i = 0; i < 2; i++) assert.equal(allowances.take(question()), null)
   await untilTold(1)
-  assert.deepEqual(told[0]?.wishes, [{ ...key, amount: '160', tokens: 32 }])
+  assert.deepEqual(told[0]?.wishes, [wish])
 }
 
 test('what is lent is granted at once, and many grants are told of in one message', async () => {
@@ -111,6 +112,21 @@ test('what billing cannot take is said, and not told for ever', async () => {
   assert.equal(told.length, 2)
 })
 
+test('a gateway that was taken for dead goes on under another name, and tells what it granted', async () => {
+  await lend()
+  const [lends, asked] = [billing, question()]
+  billing = async () => {
+    billing = lends
+    return { ended: true, accounts: [] }
+  }
+  assert.ok(allowances.take(asked))
+  await allowances.told(asked.requestId)
+  assert.deepEqual([told[1]?.draws, told[2]?.draws], [[asked], [asked]])
+  assert.equal(told[1]?.holder, told[0]?.holder)
+  assert.notEqual(told[2]?.holder, told[1]?.holder)
+  assert.equal(errors, 0)
+})
+
 test('what is called back goes at once', async () => {
   await lend()
   const asked = question()
@@ -131,7 +147,7 @@ test('after any change of keys or budgets everything goes back, and is wished fo
   assert.equal(allowances.take(question()), null)
   await untilTold(3)
   assert.deepEqual(told[1]?.wishes, [back])
-  assert.deepEqual(told[2]?.wishes, [{ ...key, amount: '160', tokens: 32 }])
+  assert.deepEqual(told[2]?.wishes, [wish])
 })
 
 test('a gateway that closes gives everything back, if billing is there to take it', async () => {

@@ -20,10 +20,8 @@ export interface Allowances {
   close(): Promise<void>
 }
 
-/** What gathers meanwhile goes in one message, in milliseconds. */
+/** What is not urgent waits for more to go in the same message, in milliseconds. */
 const gatherMs = 10
-/** Billing was not heard of for so long: told at once, it says how the accounts stand before the answer. */
-const quietMs = 50
 const askMs = 250
 /** Billing is away: asked again so much later, in milliseconds. */
 const retryMs = 50
@@ -38,13 +36,14 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
   // Where it is not known what billing made of a message, all is told once more under a higher number,
   // and what is handled after that changes nothing.
   let number = 0
-  let toldAt = Number.NEGATIVE_INFINITY
   let telling: Promise<void> | null = null
   let timer: NodeJS.Timeout | null = null
 
-  function soon(ms: number): void {
-    if (telling !== null || timer !== null) return
-    timer = setTimeout(tellNow, ms)
+  function tellSoon(): void {
+    if (telling !== null || !book.hasNews) return
+    if (timer !== null && !book.isUrgent) return
+    if (timer !== null) clearTimeout(timer)
+    timer = setTimeout(tellNow, book.isUrgent ? 0 : gatherMs)
     timer.unref()
   }
 
@@ -53,7 +52,7 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
     timer = null
     telling ??= tell().finally(() => {
       telling = null
-      if (book.hasNews) soon(gatherMs)
+      tellSoon()
     })
   }
 
@@ -62,13 +61,13 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
     if (message === null) return
     if (!bus.connected) return pause()
     const askedAt = performance.now()
-    toldAt = askedAt
     const { allowance: channel } = channels
     try {
       number += 1
       const question = { holder, number, ...message }
       const reply = await ask(bus, channel, channel.subject(), question, askMs)
-      book.heard(message, reply, askedAt)
+      if (reply.ended) startAnew()
+      else book.heard(message, reply, askedAt)
     } catch (error) {
       unheard(message, error)
       await pause()
@@ -87,6 +86,12 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
     log.error({ code, reason, requests }, 'billing does not take what was granted')
   }
 
+  /** Billing took this gateway for dead, because nobody heard of it, or of billing. */
+  function startAnew(): void {
+    holder = randomUUID()
+    book.ended()
+  }
+
   const sub = listen(bus, log, channels.recall, (account) => {
     book.recall(account)
     tellNow()
@@ -101,14 +106,14 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
   })
   const tidying = setInterval(() => {
     book.tidy()
-    if (book.hasNews) soon(0)
+    tellSoon()
   }, tidyMs)
   tidying.unref()
 
   return {
     take(question) {
       const taken = book.take(question)
-      if (book.hasNews) soon(performance.now() - toldAt < quietMs ? gatherMs : 0)
+      tellSoon()
       return taken
     },
     told: book.told,

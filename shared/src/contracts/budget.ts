@@ -63,25 +63,33 @@ export type ReserveReply = z.infer<typeof reserveReply>
 /** What a gateway may grant of an account without asking; a part of what is reserved there. */
 const allowance = z.object({ amount: amountText, tokens: z.int().min(0) })
 
+/** An allowance for so many requests like this one, or as many as the account can lend; 0: it goes back. */
+const allowanceWish = accountRef.extend(allowance.shape).extend({ requests: z.int().min(0) })
+export type AllowanceWish = z.infer<typeof allowanceWish>
+
 /** So many of each go into one message. */
 export const maxDraws = 250
 
 /**
- * gateway → billing: what it granted of its allowances, and what it would like them to be from now on;
- * nothing (0) gives one back. Told twice it is done once.
+ * gateway → billing: what it granted of its allowances, and what it would like them to be from now on.
+ * Told twice it is done once. One that says nothing still says that the gateway is there.
  */
 export const allowanceQuestion = z.object({
-  /** The gateway. */
+  /** The gateway: all its allowances are held as long as it is heard of. */
   holder: z.string().min(1),
   /** Of its messages each has a higher one; one that comes behind a higher one is not done any more. */
   number: z.int().min(0),
   draws: z.array(reserveQuestion).max(maxDraws),
-  wishes: z.array(accountRef.extend(allowance.shape)).max(maxDraws),
+  wishes: z.array(allowanceWish).max(maxDraws),
 })
 export type AllowanceQuestion = z.infer<typeof allowanceQuestion>
 
-/** Every account that was named and exists, with the allowance that the gateway has there now. */
-export const allowanceReply = z.object({ accounts: z.array(standing.extend({ allowance })) })
+export const allowanceReply = z.object({
+  /** Nothing was done: it was not heard of for too long, and all that it held is free. */
+  ended: z.boolean(),
+  /** Every account that was named and exists, with the allowance that the gateway has there now. */
+  accounts: z.array(standing.extend({ allowance })),
+})
 export type AllowanceReply = z.infer<typeof allowanceReply>
 
 /**
