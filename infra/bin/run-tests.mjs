@@ -61,7 +61,7 @@ export async function runTests(patterns) {
     [],
   )
   const endToEnd = files.filter(isEndToEnd)
-  await testStep('end-to-end tests', endToEnd.filter(sharesCores), ['--test-concurrency=2'])
+  await testStep('end-to-end tests', endToEnd.filter(sharesCores), ['--test-concurrency=3'])
   const alone = endToEnd.filter((file) => !sharesCores(file))
   await testStep('end-to-end tests that need the machine', alone, ['--test-concurrency=1'])
 
@@ -83,7 +83,7 @@ function isEndToEnd(file) {
  * load, or hold shares and makespans against a bound, get both cores.
  */
 function sharesCores(file) {
-  return !/(chaos|late-binding|fair-share|slots|strategies|gateway-|launcher|bench)/.test(file)
+  return !/\/(chaos|chaos-money|chaos-busy|late-binding|fair-share|slots|strategies)\.test/.test(file)
 }
 
 /** All test files below a folder, relative to the root. */

@@ -273,6 +273,22 @@ describe('what is called back', () => {
     assert.ok(next().wishes.some(({ owner, requests }) => owner === 'k' && requests === 0))
   })
 
+  test('goes before what goes back because nobody asks for it', () => {
+    for (let i = 0; i < 300; i++) {
+      const account = { ...key, owner: `k${i}` }
+      for (let n = 0; n < 2; n++) book.take(question({ accounts: [account] }))
+    }
+    for (let message = book.next(); message !== null; message = book.next()) {
+      const allowance = { amount: '640', tokens: 128 }
+      hearOf(message, ...message.wishes.map((one) => ({ ...standing(one), allowance })))
+    }
+    time += 60_000
+    book.tidy()
+    book.recall({ ...key, owner: 'k299' })
+    const { wishes } = next()
+    assert.deepEqual([wishes.length, wishes[0]?.owner], [250, 'k299'])
+  })
+
   test('is nothing where nothing is held', () => {
     book.recall(key)
     book.take(question())

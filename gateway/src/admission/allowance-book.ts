@@ -2,7 +2,6 @@
 // request that is granted from it waits for nobody and is paid for all the same; billing is told soon
 // after, and then the allowance is as much smaller as the request's own reservation. What nobody uses
 // for long goes back.
-import { ChurnMap } from '@penstock/shared/churn-map'
 import {
   type AccountRef,
   type AllowanceQuestion,
@@ -13,9 +12,9 @@ import {
   type Standing,
 } from '@penstock/shared/contracts/budget'
 import {
-  countedIn,
   covers,
   type Entry,
+  hear,
   isHalfLeft,
   isHeld,
   isOverdrawn,
@@ -23,6 +22,7 @@ import {
   shown,
   wishOf,
 } from './allowance-entry.ts'
+import { createUntoldGrants } from './untold-grants.ts'
 
 /** What is granted is used at once, and billing told of it within milliseconds. */
 export interface Taken {
@@ -36,8 +36,7 @@ export type Message = Omit<AllowanceQuestion, 'holder' | 'number'>
 
 /** An allowance pays for so many requests like the one that it was wished for, or as many as it can. */
 const requestsPerWish = 64
-/** What billing has not been told of, and accounts looked at, at most. */
-const maxUntold = 1_000
+/** Accounts looked after at most. */
 const maxAccounts = 20_000
 /** In milliseconds: allowances are used so long after billing was last heard of; it keeps them for twice that. */
 const usableMs = 10_000
@@ -50,22 +49,18 @@ const recalledMs = 2_000
 const emptyMs = 250
 /** What is known of an account may be so old; after that, billing is told at once, and says anew. */
 const freshMs = 50
-
-/** A request that was granted, and billing is not known to have been told of. */
-interface Untold {
-  question: ReserveQuestion
-  entries: Entry[]
-  told: PromiseWithResolvers<void> | null
-}
+const never = Number.NEGATIVE_INFINITY
 
 /** @param now milliseconds of a clock that nobody sets */
 export function createAllowanceBook(now: () => number) {
   const entries = new Map<string, Entry>()
-  const untold = new ChurnMap<string, Untold>()
+  const untold = createUntoldGrants()
   /** Accounts that are to grow or to go back. */
-  const due = new Set<Entry>()
-  let heardAt = Number.NEGATIVE_INFINITY
-  let usableUntil = Number.NEGATIVE_INFINITY
+  let due = new Set<Entry>()
+  let heardAt = never
+  let usableUntil = never
+  /** What was heard before may not be so any more. */
+  let doubtedAt = never
   /** Billing is to hear of this gateway, although there is nothing to tell. */
   let isPingDue = false
   let isUrgent = false
@@ -84,7 +79,8 @@ export function createAllowanceBook(now: () => number) {
     const isOften = at - entry.askedAt < idleMs
     entry.askedAt = at
     if (!isOften || entry.returning || at < entry.restsUntil) return
-    if (isHalfLeft(entry, amount, tokens, requestsPerWish)) return
+    const isCertain = entry.stoodAt > doubtedAt
+    if (isCertain && isHalfLeft(entry, amount, tokens, requestsPerWish)) return
     Object.assign(entry, { amount, tokens })
     if (!due.has(entry)) isUrgent = true
     due.add(entry)
@@ -100,22 +96,11 @@ export function createAllowanceBook(now: () => number) {
 
   /** Nothing is known of what billing has: nothing is granted of it any more. */
   function lose(restsUntil: number): void {
-    usableUntil = Number.NEGATIVE_INFINITY
+    usableUntil = never
     due.clear()
     for (const entry of entries.values()) {
       Object.assign(entry, { held: 0n, heldTokens: 0, returning: false, restsUntil })
     }
-  }
-
-  /** It is in what billing says by now, or never will be. */
-  function settle({ question, entries: payers, told }: Untold): void {
-    untold.delete(question.requestId)
-    const amount = BigInt(question.amount)
-    for (const entry of payers) {
-      entry.owed -= amount
-      entry.owedTokens -= question.tokens
-    }
-    told?.resolve()
   }
 
   return {
@@ -131,14 +116,11 @@ export function createAllowanceBook(now: () => number) {
         ask(entry, amount, tokens, at)
         payers.push(entry)
       }
-      if (at >= usableUntil || untold.size >= maxUntold) return null
-      if (!payers.every((entry) => covers(entry, amount, tokens))) return null
-      for (const entry of payers) {
-        entry.owed += amount
-        entry.owedTokens += tokens
-        if (at - entry.stoodAt > freshMs) isUrgent = true
-      }
-      untold.set(question.requestId, { question, entries: payers, told: null })
+      if (at >= usableUntil || untold.isFull) return null
+      const canPay = (entry: Entry) => entry.stoodAt > doubtedAt && covers(entry, amount, tokens)
+      if (!payers.every(canPay)) return null
+      untold.add(question, payers)
+      if (payers.some(({ stoodAt }) => at - stoodAt > freshMs)) isUrgent = true
       return {
         accounts: () => payers.flatMap(shown),
         spent(cost) {
@@ -147,13 +129,7 @@ export function createAllowanceBook(now: () => number) {
       }
     },
 
-    /** Resolves when billing knows of the request, or never will; null: that is so already. */
-    told(requestId: string): Promise<void> | null {
-      const one = untold.get(requestId)
-      if (one === undefined) return null
-      one.told ??= Promise.withResolvers<void>()
-      return one.told.promise
-    },
+    told: untold.told,
 
     /** Whether there is anything to tell billing, and whether it should not wait for more. */
     get hasNews(): boolean {
@@ -166,19 +142,10 @@ export function createAllowanceBook(now: () => number) {
     /** What billing is to be told next; null: nothing. One at a time: the next after `heard`. */
     next(): Message | null {
       isUrgent = false
-      const draws: ReserveQuestion[] = []
-      /** Granted of these, but not told with this message: they cannot go back yet. */
-      const later = new Set<Entry>()
-      for (const { question, entries: payers } of untold.values()) {
-        const isTold = draws.length < maxDraws
-        if (isTold) draws.push(question)
-        for (const payer of payers) {
-          if (isTold) payer.spentAsked = payer.spent
-          else later.add(payer)
-        }
-      }
+      const { draws, later } = untold.oldest()
       const wishes = [...due].slice(0, maxDraws).flatMap((entry) => {
         entry.spentAsked = entry.spent
+        // It cannot go back before all is told that was granted of it.
         return entry.returning && later.has(entry) ? [] : [wishOf(entry, requestsPerWish)]
       })
       const isNothing = draws.length + wishes.length === 0 && !isPingDue
@@ -190,19 +157,12 @@ export function createAllowanceBook(now: () => number) {
       heardAt = askedAt
       usableUntil = askedAt + usableMs
       isPingDue = false
-      for (const { requestId } of message.draws) {
-        const one = untold.get(requestId)
-        if (one !== undefined) settle(one)
-      }
-      for (const { allowance, ...standing } of accounts) {
-        const entry = entries.get(accountId(standing))
+      untold.settle(message.draws)
+      for (const account of accounts) {
+        const entry = entries.get(accountId(account))
         if (entry === undefined) continue
-        entry.spentCounted = countedIn(entry, standing)
-        entry.standing = standing
-        entry.stoodAt = askedAt
-        entry.held = BigInt(allowance.amount)
-        entry.heldTokens = allowance.tokens
-        if (isOverdrawn(standing)) giveBack(entry, now() + recalledMs)
+        hear(entry, account, askedAt)
+        if (isOverdrawn(account)) giveBack(entry, now() + recalledMs)
       }
       for (const wish of message.wishes) {
         const entry = entries.get(accountId(wish))
@@ -217,9 +177,17 @@ export function createAllowanceBook(now: () => number) {
       }
     },
 
+    /** Somebody waits for it: it goes with the next message. */
     recall(ref: AccountRef): void {
       const entry = entries.get(accountId(ref))
-      if (entry !== undefined) giveBack(entry, now() + recalledMs)
+      if (entry === undefined) return
+      giveBack(entry, now() + recalledMs)
+      if (due.size > maxDraws && due.has(entry)) due = new Set([entry, ...due])
+    },
+
+    /** Something was changed, perhaps a budget: nothing is granted of any account before billing says anew. */
+    doubt(): void {
+      doubtedAt = now()
     },
 
     /** What nobody asked for lately goes back, and is forgotten; billing is to hear of the rest. */
@@ -235,24 +203,18 @@ export function createAllowanceBook(now: () => number) {
       isPingDue = isHolding && at - heardAt >= pingMs
     },
 
-    /** They may be wished for again at once. */
     giveBackAll(): void {
-      for (const entry of entries.values()) giveBack(entry, Number.NEGATIVE_INFINITY)
+      for (const entry of entries.values()) giveBack(entry, now() + recalledMs)
     },
 
     /** Billing has freed all that it had lent; what was granted is still to be told. */
-    ended(): void {
-      lose(Number.NEGATIVE_INFINITY)
-    },
+    ended: () => lose(never),
 
     /** Billing will never take this; what it has lent it keeps until it has not heard of it for long. */
     drop({ draws }: Message): void {
       lose(now() + recalledMs)
       isPingDue = false
-      for (const { requestId } of draws) {
-        const one = untold.get(requestId)
-        if (one !== undefined) settle(one)
-      }
+      untold.settle(draws)
     },
   }
 }

@@ -1,5 +1,10 @@
 // What a gateway knows of its allowance in one account.
-import type { AccountRef, AllowanceWish, Standing } from '@penstock/shared/contracts/budget'
+import type {
+  AccountRef,
+  AllowanceReply,
+  AllowanceWish,
+  Standing,
+} from '@penstock/shared/contracts/budget'
 
 export interface Entry {
   ref: AccountRef
@@ -71,6 +76,22 @@ export function wishOf({ ref, amount, tokens, returning }: Entry, requests: numb
   return { ...ref, amount: String(amount), tokens, requests: returning ? 0 : requests }
 }
 
+/** So much of it was granted, or billing has been told of that: then the amounts are negative. */
+export function owe(entry: Entry, amount: bigint, tokens: number): void {
+  entry.owed += amount
+  entry.owedTokens += tokens
+}
+
+/** @param askedAt when billing was asked for it */
+export function hear(entry: Entry, account: AllowanceReply['accounts'][number], askedAt: number) {
+  const { allowance, ...standing } = account
+  entry.spentCounted = countedIn(entry, standing)
+  entry.standing = standing
+  entry.stoodAt = askedAt
+  entry.held = BigInt(allowance.amount)
+  entry.heldTokens = allowance.tokens
+}
+
 /** How the account stands, as far as it is known. */
 export function shown({ standing, spent, spentCounted }: Entry): Standing[] {
   if (standing === null) return []
@@ -78,7 +99,7 @@ export function shown({ standing, spent, spentCounted }: Entry): Standing[] {
 }
 
 /** What was spent before billing was asked, or less: within a period nobody sees less than before. */
-export function countedIn(entry: Entry, standing: Standing): bigint {
+function countedIn(entry: Entry, standing: Standing): bigint {
   const [before] = shown(entry)
   if (before?.resetsAt !== standing.resetsAt) return entry.spentAsked
   const most = BigInt(standing.spent) + entry.spent - BigInt(before.spent)

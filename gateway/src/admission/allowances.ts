@@ -96,13 +96,11 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
     book.recall(account)
     tellNow()
   })
-  // Something was changed, perhaps a budget: what is lent has to be wished for anew.
   let version = 0
   const changes = listen(bus, log, channels.access, (heard) => {
     if (heard.version <= version) return
     version = heard.version
-    book.giveBackAll()
-    tellNow()
+    book.doubt()
   })
   const tidying = setInterval(() => {
     book.tidy()
