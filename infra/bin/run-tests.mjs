@@ -83,7 +83,9 @@ function isEndToEnd(file) {
  * load, or hold shares and makespans against a bound, get both cores.
  */
 function sharesCores(file) {
-  return !/\/(chaos|chaos-money|chaos-busy|late-binding|fair-share|slots|strategies)\.test/.test(file)
+  return !/\/(chaos|chaos-money|chaos-busy|late-binding|fair-share|slots|strategies)\.test/.test(
+    file,
+  )
 }
 
 /** All test files below a folder, relative to the root. */

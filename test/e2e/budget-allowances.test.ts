@@ -138,8 +138,11 @@ test('what a gateway holds of which nobody hears is freed; it is told so, and no
   // Only that frees it: the gateway may have granted all of it and only not been heard.
   assert.equal(await sweepReservations(db, at(100_000_000)), 0)
   const rest = question('rest', 96n * dollar)
-  const [refused] = await reserve(pool, [rest], at(21))
-  assert.partialDeepStrictEqual(refused, { granted: false, lent: true })
+  const refusals = [await reserve(pool, [rest], at(9)), await reserve(pool, [rest], at(11))]
+  // Nothing can be called back from a gateway that says nothing any more.
+  for (const [index, lent] of [true, false].entries()) {
+    assert.partialDeepStrictEqual(refusals[index], [{ granted: false, lent }])
+  }
   // It is there, although it has nothing to say.
   await drawAllowances(pool, asked({}), at(10))
   assert.equal(await freeAllowances(db, at(29)), 0)

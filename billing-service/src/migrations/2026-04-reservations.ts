@@ -44,13 +44,6 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       end loop;
     end $$`.execute(db)
 
-  // A reservation that no request made: what a gateway may grant without asking. It has no end of its
-  // own (2026-07-allowances.ts).
-  await sql`
-    create function is_allowance(request_id text) returns boolean language sql immutable as $$
-      select request_id collate "C" >= 'allowance/' and request_id collate "C" < 'allowance0'
-    $$`.execute(db)
-
   // The account is locked. @returns how many leases had expired
   await sql`
     create function free_expired(holder account, at timestamptz) returns bigint
@@ -89,19 +82,9 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         'resetsAt', floor(extract(epoch from a.resets_at) * 1000)::bigint)
     $$`.execute(db)
 
-  // Whether a gateway has an allowance of it: a part of what is reserved that can be called back.
-  await sql`
-    create function has_lent(a account) returns boolean language sql stable as $$
-      select exists (
-        select from reservation r
-        where r.kind = a.kind and r.owner = a.owner and r.model = a.model
-          and is_allowance(r.request_id)
-      )
-    $$`.execute(db)
-
   // One question; its accounts are locked. All of them pay, or none. Expired leases do not count:
   // before an account refuses they are freed, and it is asked again. What the request holds already
-  // is not asked for a second time.
+  // is not asked for a second time. (has_lent: 2026-07-allowances.ts)
   await sql`
     create function reserve_budget(
       request text, wanted account_key[], needed numeric, needed_tokens bigint,
@@ -151,7 +134,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         end if;
         if free_expired(found.refusing, at) = 0 then
           return jsonb_build_object('granted', false, 'exceeded', found.exceeded,
-            'by', standing_of(found.refusing, 0, 0), 'lent', has_lent(found.refusing));
+            'by', standing_of(found.refusing, 0, 0), 'lent', has_lent(found.refusing, at));
         end if;
       end loop;
     end $$`.execute(db)

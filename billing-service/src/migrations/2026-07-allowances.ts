@@ -1,12 +1,15 @@
 // Allowances: what a gateway may grant of an account without asking first. One is a reservation that no
-// request made, so whatever counts, frees or checks reservations counts, frees and checks it too.
+// request made, so whatever counts or checks reservations counts and checks it too. It has no end of its
+// own: it is held as long as its gateway is heard of.
 import { type Kysely, sql } from 'kysely'
 import { plans } from './2026-04-reservations.ts'
 
 /**
- * Gateways that were not heard of for so long are taken for dead. They grant for half of that time, and
- * say every few seconds that they are there (gateway/src/admission/allowance-book.ts).
+ * A gateway says every few seconds that it is there, and grants nothing when billing was not heard of for
+ * the first of these (gateway/src/admission/allowance-book.ts). From then on nothing can be called back from
+ * it; when the second is over it is taken for dead.
  */
+const silence = sql.raw(`interval '10 seconds'`)
 const lease = sql.raw(`interval '20 seconds'`)
 /** One gateway holds at most this part of what an account has left: others have to find something, too. */
 const part = sql.raw('4')
@@ -21,6 +24,19 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       heard_at timestamptz(3) not null,
       ended boolean not null default false
     ) with (fillfactor = 60)`.execute(db)
+
+  // Whether a gateway that is there has an allowance of it: a part of what is reserved that can be called
+  // back.
+  await sql`
+    create function has_lent(a account, at timestamptz) returns boolean language sql stable as $$
+      select exists (
+        select from reservation r
+        join allowance_holder h on h.holder = substr(r.request_id, length('allowance/') + 1)
+        where r.kind = a.kind and r.owner = a.owner and r.model = a.model
+          and r.request_id >= 'allowance/' and r.request_id < 'allowance0'
+          and h.heard_at > at - ${silence}
+      )
+    $$`.execute(db)
 
   // contracts/budget.ts: allowanceQuestion, and an element of allowanceReply for each account, or
   // {"ended": true} alone.

@@ -29,15 +29,16 @@ const maxTogether = 250
 const patienceMs = 2_000
 const retryMs = 500
 /**
- * Gateways give an allowance back within milliseconds. One that is gone cannot; nobody is kept waiting
- * for longer than this in all, in milliseconds.
+ * Gateways give an allowance back within milliseconds. One that is short of time, or died a moment ago,
+ * does not; nobody is kept waiting for longer than this in all, in milliseconds.
  */
-const recallMs = 500
+const recallMs = 1_500
 /** The first pause; each further one is twice as long. */
 const recallPauseMs = 10
-/** An account that was called back in vain is not called back again for so long, in milliseconds. */
+/** Where an account was called back in vain, nobody waits for that again for so long, in milliseconds. */
 const inVainMs = 2_000
 const maxInVain = 1_000
+const notGivenBack = 'A gateway holds a part of the budget and does not give it back yet.'
 /** An outage is said again after so long, in milliseconds. */
 const sayAgainMs = 30_000
 
@@ -70,7 +71,7 @@ export interface ReserveDeskOptions {
 
 export function createReserveDesk({ log, reserve, recall, now = Date.now }: ReserveDeskOptions) {
   let waiting: Waiting[] = []
-  /** Until when what gateways hold of an account counts like any reservation. */
+  /** Until when nobody waits for what gateways hold of an account. */
   const inVain = new Map<string, number>()
   /** Those that will be asked again. */
   let recalling = 0
@@ -106,7 +107,8 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
       for (const [index, one] of batch.entries()) {
         const reply = replies[index]
         if (reply === undefined) one.reject(unavailable('The budget could not be checked.'))
-        else if (reply.granted || !reply.lent || !mayRecall(one, reply.by)) one.resolve(reply)
+        else if (reply.granted || !reply.lent) one.resolve(reply)
+        else if (!mayRecall(one, reply.by)) one.reject(unavailable(notGivenBack))
         else {
           lenders.set(accountId(reply.by), reply.by)
           lent.push(one)

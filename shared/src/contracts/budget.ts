@@ -54,7 +54,7 @@ export const reserveReply = z.discriminatedUnion('granted', [
     granted: z.literal(false),
     exceeded: z.enum(['money', 'tokens']),
     by: standing,
-    /** Of what is reserved some is a gateway's allowance, which can be called back. */
+    /** Of what is reserved some is the allowance of a gateway that is there: it can be called back. */
     lent: z.boolean(),
   }),
 ])
