@@ -3,7 +3,7 @@
 import type { DeploymentInfo } from '@penstock/shared/contracts/fleet'
 import type { ConfiguredPrices } from '@penstock/shared/contracts/usage'
 import type { Decimal } from '@penstock/shared/pricing/money'
-import { configuredList, type OwnPrices } from '@penstock/shared/pricing/price'
+import { configuredLists, type OwnPrices, ownPriceOf } from '@penstock/shared/pricing/own-prices'
 import { lookUpPrices, type PriceList } from '@penstock/shared/pricing/price-table'
 
 /** One price each for the prompt, the answer and audio listened to, per token or ms; absent: nothing. */
@@ -29,7 +29,7 @@ export interface PricesQuestion {
 
 /** @returns null where nothing names any price */
 export function dearestPrices(question: PricesQuestion): DearestPrices | null {
-  const own = configuredList(question.info.prices)
+  const { normal: own, special } = configuredLists(question.info.prices)
   const lists = own.input === undefined || own.output === undefined ? listsOf(question) : []
   const isConfigured = Object.keys(own).length > 0
   if (!isConfigured && lists.length === 0) return null
@@ -39,8 +39,9 @@ export function dearestPrices(question: PricesQuestion): DearestPrices | null {
   else {
     const effective = own.input === undefined ? merged(lists, own) : [own]
     const parts = effective.map((list) => [list.input, list.cacheRead, list.cacheWrite])
+    const written = effective.map((list) => ownPriceOf(list, 'cacheWrite1h'))
     const media = effective.flatMap((list) => [list.inputAudio, list.inputImage])
-    setDearest(found, 'prompt', [...parts.flat(), ...media])
+    setDearest(found, 'prompt', [...parts.flat(), ...written, ...media])
   }
   if (own.output === undefined && own.outputSeconds !== undefined) {
     found.answerMs = own.outputSeconds
@@ -49,6 +50,12 @@ export function dearestPrices(question: PricesQuestion): DearestPrices | null {
     const parts = effective.map((list) => [list.output, list.reasoning])
     const media = effective.flatMap((list) => [list.outputAudio, list.outputImage])
     setDearest(found, 'answer', [...parts.flat(), ...media])
+  }
+  // Whichever tier is asked for: a request that names none gets what the upstream's project is set to
+  // (OpenAI's API reference, `service_tier`), and one that does may be served in the normal one.
+  for (const { input, cacheRead, output } of Object.values(special)) {
+    setDearest(found, 'prompt', [input, cacheRead])
+    setDearest(found, 'answer', [output])
   }
   if (!isConfigured) {
     setDearest(
