@@ -12,6 +12,7 @@ const count = z.int().min(0)
  * served them in, or Penstock's own batches. OpenAI's `scale` is paid beforehand: it has no price.
  */
 export const serviceTier = z.enum(['priority', 'flex', 'scale'])
+export type ServiceTier = z.infer<typeof serviceTier>
 export const billedRate = z.enum([...serviceTier.options, 'batch'])
 export type BilledRate = z.infer<typeof billedRate>
 
