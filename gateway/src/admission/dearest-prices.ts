@@ -37,19 +37,19 @@ export function dearestPrices(question: PricesQuestion): DearestPrices | null {
   const found: DearestPrices = {}
   if (own.input === undefined && own.inputSeconds !== undefined) found.promptMs = own.inputSeconds
   else {
-    const effective = own.input === undefined ? merged(lists, own) : [own]
-    const parts = effective.map((list) => [list.input, list.cacheRead, list.cacheWrite])
-    const written = effective.map((list) => ownPriceOf(list, 'cacheWrite1h'))
-    const media = effective.flatMap((list) => [list.inputAudio, list.inputImage])
-    setDearest(found, 'prompt', [...parts.flat(), ...written, ...media])
+    for (const list of own.input === undefined ? merged(lists, own) : [own]) {
+      const written = [list.cacheWrite, ownPriceOf(list, 'cacheWrite1h')]
+      const media = [list.inputAudio, list.inputImage]
+      setDearest(found, 'prompt', [list.input, list.cacheRead, ...written, ...media])
+    }
   }
   if (own.output === undefined && own.outputSeconds !== undefined) {
     found.answerMs = own.outputSeconds
   } else {
-    const effective = own.output === undefined ? merged(lists, own) : [own]
-    const parts = effective.map((list) => [list.output, list.reasoning])
-    const media = effective.flatMap((list) => [list.outputAudio, list.outputImage])
-    setDearest(found, 'answer', [...parts.flat(), ...media])
+    for (const list of own.output === undefined ? merged(lists, own) : [own]) {
+      const media = [list.outputAudio, list.outputImage]
+      setDearest(found, 'answer', [list.output, list.reasoning, ...media])
+    }
   }
   // Whichever tier is asked for: a request that names none gets what the upstream's project is set to
   // (OpenAI's API reference, `service_tier`), and one that does may be served in the normal one.
