@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { decodeFrame, frameEnd } from '@penstock/shared/bus/frame-codec'
+import { interruptedUsage } from '@penstock/shared/bus/recovery'
 import { jobOutcome } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { ranks, type WorkEnvelope } from '@penstock/shared/contracts/request'
@@ -90,6 +91,12 @@ test('a batch line is billed as one, unless the upstream names a tier', async (t
   assert.equal(await rateOf(ranks.batch), 'batch')
   assert.equal(await rateOf(ranks.batch, { ...noUsage, rate: 'flex' }), 'flex')
   assert.equal(await rateOf(ranks.flex + 400), undefined)
+})
+
+test('so is one whose worker was lost', () => {
+  const cutOff = { attempt: 1, completionTokens: 3, workerId: 'w1' }
+  const rateOf = (rank: number) => interruptedUsage(work({ rank }), undefined, cutOff).usage.rate
+  assert.deepEqual([rateOf(ranks.batch), rateOf(ranks.default)], ['batch', undefined])
 })
 
 test('a stream that was cut off is counted in the tier that it named', async (t) => {
