@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { countDeltas, textOfEvents } from './sse-text.ts'
+import { countDeltas, serviceTierOf, textOfEvents } from './sse-text.ts'
 
 const event = (delta: object) =>
   Buffer.from(`data: ${JSON.stringify({ choices: [{ delta }] })}\n\n`)
@@ -34,4 +34,16 @@ test("an upstream's own bytes are read in their dialect", () => {
   assert.equal(countDeltas(bytes, 'messages'), 2)
   assert.equal(textOfEvents(bytes, 'messages'), 'one two')
   assert.equal(countDeltas(bytes), 0)
+})
+
+test('the tier is the one that the first chunk names, where it has prices of its own', () => {
+  const chunk = (service_tier: unknown) =>
+    Buffer.from(`data: ${JSON.stringify({ choices: [], service_tier })}\n\n`)
+  assert.equal(serviceTierOf([chunk('priority'), event({ content: 'x' })]), 'priority')
+  for (const tier of ['default', null, 7, undefined])
+    assert.equal(serviceTierOf([chunk(tier)]), null)
+  assert.equal(serviceTierOf([Buffer.from('{"choices":[],"service_tier":"flex"}')]), 'flex')
+  // What a model writes is no field of the chunk.
+  assert.equal(serviceTierOf([event({ content: '"service_tier":"flex"' })]), null)
+  assert.equal(serviceTierOf([]), null)
 })

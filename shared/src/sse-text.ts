@@ -1,7 +1,7 @@
 // The text that canonical bytes carry, be they SSE events or one plain reply: what a token count is
 // made from where an upstream reports none or a stream was cut. Not on the path of a token.
 import type { DialectName } from './contracts/request.ts'
-import type { TokenUsage } from './contracts/usage.ts'
+import { type ServiceTier, serviceTier, type TokenUsage } from './contracts/usage.ts'
 import { dialectOf } from './dialects/table.ts'
 
 interface Fragment {
@@ -56,6 +56,12 @@ export function usageEvent(chunks: readonly Uint8Array[], usage: TokenUsage): Ui
   }
   const chunk = { id, object, created, model, choices: [], usage: counts }
   return Buffer.from(`data: ${JSON.stringify(chunk)}\n\n`)
+}
+
+/** Of canonical bytes: each chunk says in which tier the request is served, the first one as the last. */
+export function serviceTierOf(chunks: readonly Uint8Array[]): ServiceTier | null {
+  const { service_tier: tier } = identityOf(payloadsOf(chunks.slice(0, 1))[0] ?? '{}')
+  return serviceTier.safeParse(tier).data ?? null
 }
 
 function nativeTexts(chunks: readonly Uint8Array[], native: DialectName): string[] {

@@ -2,7 +2,11 @@
 import { bookkeeping } from '@penstock/shared/bus/recovery'
 import type { JobOutcome } from '@penstock/shared/contracts/channels'
 import type { ErrorInfo } from '@penstock/shared/contracts/errors'
-import type { DialectName, WorkEnvelope } from '@penstock/shared/contracts/request'
+import {
+  type DialectName,
+  isBatchLine,
+  type WorkEnvelope,
+} from '@penstock/shared/contracts/request'
 import { noUsage, type TokenUsage, type UsageEvent } from '@penstock/shared/contracts/usage'
 import { usageEvent } from '@penstock/shared/sse-text'
 import {
@@ -110,7 +114,7 @@ export class Attempt {
   async succeed({ body, usage, contentType }: ProviderResult): Promise<JobOutcome> {
     const endedAt = Date.now()
     this.#contentType = contentType ?? null
-    const counted = usage ?? (await this.#count(body))
+    const counted = this.#atRate(usage ?? (await this.#count(body)))
     const isReadable = contentType === undefined || contentType.startsWith('text/')
     if (body !== null && isReadable && this.#work.storePrompts) this.#kept.push(body)
     await this.#store('success', null, counted, endedAt, () => {
@@ -127,7 +131,7 @@ export class Attempt {
     const endedAt = Date.now()
     const cancelled = error.code === 'client_closed_request'
     // What the upstream has generated it will charge for, whether anybody reads it or not.
-    const used = cancelled || this.frames.begun ? await this.#count(null) : noUsage
+    const used = cancelled || this.frames.begun ? this.#atRate(await this.#count(null)) : noUsage
     await this.#store(cancelled ? 'cancelled' : 'failure', error, used, endedAt, () => {
       if (this.frames.begun && !cancelled) this.frames.error(error)
     })
@@ -190,6 +194,12 @@ export class Attempt {
       promptTokens: usage.promptTokens,
       completionTokens: usage.completionTokens,
     }
+  }
+
+  /** A tier that the upstream names is dearer or cheaper to us, too: a batch's price is for the rest. */
+  #atRate(usage: TokenUsage): TokenUsage {
+    const isAtBatch = usage.rate === undefined && isBatchLine(this.#work)
+    return isAtBatch ? { ...usage, rate: 'batch' } : usage
   }
 
   /** Tokens counted by us, for an upstream that reported none. */

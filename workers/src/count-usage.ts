@@ -2,7 +2,7 @@
 import { type DialectName, isUpload, type Operation } from '@penstock/shared/contracts/request'
 import { noUsage, type TokenUsage } from '@penstock/shared/contracts/usage'
 import { dialectOf } from '@penstock/shared/dialects/table'
-import { textOfEvents } from '@penstock/shared/sse-text'
+import { serviceTierOf, textOfEvents } from '@penstock/shared/sse-text'
 import { countSpeechTokens, countTranscript } from './count-audio.ts'
 import { countCompletionTokens, countPromptTokens } from './count-tokens.ts'
 
@@ -41,6 +41,11 @@ async function countAnswer(
   }
   // The answers of the others are not made of tokens.
   if (operation !== 'chat' && operation !== 'completion') return {}
-  const text = textOfEvents(body === null ? kept : [body], native ?? undefined)
-  return { completionTokens: Math.round((await countCompletionTokens(text)) * share) }
+  const bytes = body === null ? kept : [body]
+  const text = textOfEvents(bytes, native ?? undefined)
+  const tier = native === null ? serviceTierOf(bytes) : null
+  return {
+    completionTokens: Math.round((await countCompletionTokens(text)) * share),
+    ...(tier === null ? {} : { rate: tier }),
+  }
 }

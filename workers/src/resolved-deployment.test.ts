@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { ConfiguredPrices } from '@penstock/shared/contracts/usage'
 import { testCall } from './providers/provider-test-kit.ts'
 import { resolveDeployment, withDefaultPrices } from './resolved-deployment.ts'
 
@@ -43,13 +44,20 @@ test('default prices stand in where nothing else names one, if they are wanted',
   const defaultPrices = { outputCostPerToken: 1e-6 }
   const own = { outputCostPerToken: 2e-6 }
   const settings = { timezone: 'UTC', defaultMaxTokens: 1, defaultPrices }
-  const pricesOf = (model: string, prices: typeof own | null, unknownPrice: 'default' | 'zero') => {
+  const pricesOf = (
+    model: string,
+    prices: ConfiguredPrices | null,
+    unknownPrice: 'default' | 'zero',
+  ) => {
     const { deployment } = testCall({}, { deployment: { model, prices } })
     const target = resolveDeployment(deployment, {})
     return withDefaultPrices(target, { ...settings, unknownPrice }).info.prices
   }
   assert.deepEqual(pricesOf('ollama_chat/llama3', null, 'default'), defaultPrices)
   assert.deepEqual(pricesOf('ollama_chat/llama3', own, 'default'), own)
+  const tier = { outputCostPerTokenFlex: 1e-7 }
+  const both = { ...tier, ...defaultPrices }
+  assert.deepEqual(pricesOf('ollama_chat/llama3', tier, 'default'), both)
   assert.equal(pricesOf('ollama_chat/llama3', null, 'zero'), null)
   assert.equal(pricesOf('openai/gpt-4o-mini', null, 'default'), null)
   assert.deepEqual(pricesOf('openai/nobody-knows-it', null, 'default'), defaultPrices)

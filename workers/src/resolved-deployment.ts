@@ -2,6 +2,7 @@
 import type { BudgetSettings } from '@penstock/shared/config/config'
 import type { Deployment } from '@penstock/shared/config/deployment'
 import type { DeploymentInfo } from '@penstock/shared/contracts/fleet'
+import { configuredLists } from '@penstock/shared/pricing/own-prices'
 import { lookUpPrices } from '@penstock/shared/pricing/price-table'
 import type { ProviderEntry } from './providers/provider.ts'
 import { resolveProvider } from './providers/resolve.ts'
@@ -66,9 +67,14 @@ export function withDefaultPrices(
   { unknownPrice, defaultPrices }: BudgetSettings,
 ): ResolvedDeployment {
   const { info } = target
-  const isWanted = unknownPrice === 'default' && info.prices === null && !info.group.includes('*')
+  const isWanted = unknownPrice === 'default' && !hasPrice(info) && !info.group.includes('*')
   if (!isWanted || defaultPrices === null || isListed(info)) return target
-  return { ...target, info: { ...info, prices: defaultPrices } }
+  return { ...target, info: { ...info, prices: { ...info.prices, ...defaultPrices } } }
+}
+
+/** Those of service tiers and batches stand beside a normal price; alone they are none. */
+function hasPrice({ prices }: DeploymentInfo): boolean {
+  return Object.keys(configuredLists(prices).normal).length > 0
 }
 
 function isListed({ priceRef }: DeploymentInfo): boolean {

@@ -3,7 +3,7 @@
 import type { DeploymentInfo } from '@penstock/shared/contracts/fleet'
 import type { ConfiguredPrices } from '@penstock/shared/contracts/usage'
 import type { Decimal } from '@penstock/shared/pricing/money'
-import { configuredList, type OwnPrices } from '@penstock/shared/pricing/price'
+import { configuredLists, type OwnPrices, ownPriceOf } from '@penstock/shared/pricing/own-prices'
 import { lookUpPrices, type PriceList } from '@penstock/shared/pricing/price-table'
 
 /** One price each for the prompt, the answer and audio listened to, per token or ms; absent: nothing. */
@@ -29,7 +29,7 @@ export interface PricesQuestion {
 
 /** @returns null where nothing names any price */
 export function dearestPrices(question: PricesQuestion): DearestPrices | null {
-  const own = configuredList(question.info.prices)
+  const { normal: own, special } = configuredLists(question.info.prices)
   const lists = own.input === undefined || own.output === undefined ? listsOf(question) : []
   const isConfigured = Object.keys(own).length > 0
   if (!isConfigured && lists.length === 0) return null
@@ -37,18 +37,25 @@ export function dearestPrices(question: PricesQuestion): DearestPrices | null {
   const found: DearestPrices = {}
   if (own.input === undefined && own.inputSeconds !== undefined) found.promptMs = own.inputSeconds
   else {
-    const effective = own.input === undefined ? merged(lists, own) : [own]
-    const parts = effective.map((list) => [list.input, list.cacheRead, list.cacheWrite])
-    const media = effective.flatMap((list) => [list.inputAudio, list.inputImage])
-    setDearest(found, 'prompt', [...parts.flat(), ...media])
+    for (const list of own.input === undefined ? merged(lists, own) : [own]) {
+      const written = [list.cacheWrite, ownPriceOf(list, 'cacheWrite1h')]
+      const media = [list.inputAudio, list.inputImage]
+      setDearest(found, 'prompt', [list.input, list.cacheRead, ...written, ...media])
+    }
   }
   if (own.output === undefined && own.outputSeconds !== undefined) {
     found.answerMs = own.outputSeconds
   } else {
-    const effective = own.output === undefined ? merged(lists, own) : [own]
-    const parts = effective.map((list) => [list.output, list.reasoning])
-    const media = effective.flatMap((list) => [list.outputAudio, list.outputImage])
-    setDearest(found, 'answer', [...parts.flat(), ...media])
+    for (const list of own.output === undefined ? merged(lists, own) : [own]) {
+      const media = [list.outputAudio, list.outputImage]
+      setDearest(found, 'answer', [list.output, list.reasoning, ...media])
+    }
+  }
+  // Whichever tier is asked for: a request that names none gets what the upstream's project is set to
+  // (OpenAI's API reference, `service_tier`), and one that does may be served in the normal one.
+  for (const { input, cacheRead, output } of Object.values(special)) {
+    setDearest(found, 'prompt', [input, cacheRead])
+    setDearest(found, 'answer', [output])
   }
   if (!isConfigured) {
     setDearest(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { BudgetSettings } from '@penstock/shared/config/config'
 import type { DeploymentInfo } from '@penstock/shared/contracts/fleet'
-import { noUsage } from '@penstock/shared/contracts/usage'
+import { billedRate, noUsage } from '@penstock/shared/contracts/usage'
 import { priceUsage } from '@penstock/shared/pricing/price'
 import type { KnownFields } from '../schemas.ts'
 import { answerBound, audioBound, promptBound } from './token-bounds.ts'
@@ -118,6 +118,29 @@ describe('the worst case', () => {
     })
   })
 
+  test('is that of the dearest tier, whatever the request asks for: its project may name another', () => {
+    const prices = {
+      inputCostPerToken: 0,
+      outputCostPerToken: 1e-6,
+      outputCostPerTokenPriority: 2e-6,
+      outputCostPerTokenFlex: 5e-7,
+    }
+    for (const service_tier of [undefined, 'auto', 'priority', 'default', 'flex']) {
+      const request = { model: 'g', messages, max_tokens: 10, service_tier }
+      assert.equal(worstCaseOf([{ prices }], { request })?.amount, 20_000_000n)
+    }
+  })
+
+  test('counts on the whole prompt being written to the cache for an hour', () => {
+    const priceRef = { provider: 'anthropic', model: 'claude-sonnet-4-5' }
+    // 200 tokens at $6, 10 at $15 per million (platform.claude.com/docs, "Pricing").
+    assert.equal(worstCaseOf([{ priceRef }])?.amount, 200n * 6_000_000n + 10n * 15_000_000n)
+  })
+
+  test('of a tier alone is none', () => {
+    assert.equal(worstCaseOf([{ prices: { outputCostPerTokenPriority: 1e-6 } }])?.unpriced, 'm')
+  })
+
   test('of prices by the second lasts until the deadline', () => {
     const prices = { outputCostPerSecond: 0.001 }
     assert.equal(worstCaseOf([{ prices }])?.amount, 60_000_000_000n)
@@ -165,21 +188,32 @@ describe('the worst case', () => {
       { inputCostPerToken: 2e-6, cacheCreationInputTokenCost: 3e-6 },
       { inputCostPerSecond: 0.01, outputCostPerToken: 1e-6 },
       { outputCostPerSecond: 0.0123 },
+      { inputCostPerToken: 1e-6, cacheCreationInputTokenCostAbove1hr: 4e-6 },
+      { inputCostPerTokenPriority: 9e-5, outputCostPerTokenPriority: 8e-5 },
+      { inputCostPerSecond: 1e-9, inputCostPerTokenPriority: 9e-5 },
+      { inputCostPerToken: 1e-6, cacheReadInputTokenCostFlex: 2e-5, outputCostPerTokenFlex: 1e-4 },
+      { outputCostPerToken: 1e-6, inputCostPerTokenBatches: 7e-5, outputCostPerTokenBatches: 7e-5 },
     ]
+    const rates = [undefined, ...billedRate.options]
+    const partsAndRates = [0, 1, 2, 3, 4, 5].flatMap((part) =>
+      rates.map((rate) => [part, rate] as const),
+    )
     for (const priceRef of refs) {
       for (const prices of configured) {
         for (const bodyBytes of [60, 250_000]) {
           const bound = worstCaseOf([{ priceRef, prices }], { request, bodyBytes })?.amount ?? -1n
-          for (let part = 0; part <= 4; part++) {
+          for (const [part, rate] of partsAndRates) {
             const promptTokens = bodyBytes + 128
             const usage = {
               ...noUsage,
               promptTokens,
               completionTokens: 300,
               cachedPromptTokens: part === 1 ? promptTokens : 0,
-              cacheWriteTokens: part === 2 ? promptTokens : 0,
+              cacheWriteTokens: part === 2 || part === 5 ? promptTokens : 0,
+              cacheWrite1hTokens: part === 5 ? promptTokens : 0,
               audioPromptTokens: part === 3 ? promptTokens : 0,
               reasoningTokens: part === 4 ? 300 : 0,
+              rate,
             }
             const times = { startedAt: now, endedAt: now + 60_000 }
             const { amount } = priceUsage({ prices, priceRef, usage, status: 'success', ...times })

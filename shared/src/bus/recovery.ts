@@ -6,6 +6,7 @@ import { type ErrorInfo, PenstockError, toErrorInfo } from '../contracts/errors.
 import type { DeploymentInfo } from '../contracts/fleet.ts'
 import {
   type AttemptRecord,
+  isBatchLine,
   type RequestEnvelope,
   requestEnvelope,
   type WorkEnvelope,
@@ -72,6 +73,7 @@ export function interruptedUsage(
       ...noUsage,
       promptTokens: completionTokens > 0 ? work.promptTokens : 0,
       completionTokens,
+      ...(isBatchLine(work) ? { rate: 'batch' } : {}),
       estimated: true,
     },
     workerId,

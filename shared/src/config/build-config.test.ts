@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { describe, it } from 'node:test'
 import { deploymentInfo } from '../contracts/fleet.ts'
-import { loadConfig } from './load.ts'
+import { loadConfig, parseConfig } from './load.ts'
+import { priceNames } from './schema.ts'
 
 const fixture = (name: string) => join(import.meta.dirname, 'fixtures', name)
 const keys = { OPENAI_API_KEY: 'sk-openai', LITELLM_MASTER_KEY: 'sk-master' }
@@ -99,6 +100,22 @@ describe('a config with every key', () => {
       dataLocality: 'cloud',
       mockResponse: null,
     })
+  })
+
+  it('knows every name of a price in both places, and sends none of them upstream', () => {
+    const names = Object.keys(priceNames)
+    for (const place of ['litellm_params', 'model_info']) {
+      const prices = names.map((name, index) => `${name}: ${index}e-6`).join(', ')
+      const params = place === 'litellm_params' ? `, ${prices}` : ''
+      const info = place === 'model_info' ? prices : ''
+      const entry = `{model_name: a, litellm_params: {model: openai/a${params}}, model_info: {${info}}}`
+      const { config, warnings } = parseConfig(`model_list: [${entry}]`, {})
+      assert.deepEqual(warnings, [])
+      const [found] = config.deployments
+      const expected = Object.values(priceNames).map((name, index) => [name, Number(`${index}e-6`)])
+      assert.deepEqual(found?.prices, Object.fromEntries(expected))
+      assert.deepEqual(found?.defaults, {})
+    }
   })
 
   it('puts what belongs to an upstream into the defaults', async () => {

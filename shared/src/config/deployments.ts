@@ -4,7 +4,7 @@ import type { ConfiguredPrices } from '../contracts/usage.ts'
 import type { Deployment } from './deployment.ts'
 import { configuredId, identityOf, idMaker } from './deployment-id.ts'
 import { paramKind } from './known-keys.ts'
-import type { ModelEntry, ParsedConfig } from './schema.ts'
+import { type ModelEntry, type ParsedConfig, priceNames } from './schema.ts'
 
 type Params = ModelEntry['litellm_params']
 
@@ -93,16 +93,9 @@ function pricesOf({
   model_info: info,
 }: ModelEntry): ConfiguredPrices | null {
   const prices: ConfiguredPrices = {}
-  for (const source of [info, params]) {
-    const set = (key: keyof ConfiguredPrices, value: number | undefined) => {
-      if (value !== undefined) prices[key] = value
-    }
-    set('inputCostPerToken', source.input_cost_per_token)
-    set('outputCostPerToken', source.output_cost_per_token)
-    set('cacheReadInputTokenCost', source.cache_read_input_token_cost)
-    set('cacheCreationInputTokenCost', source.cache_creation_input_token_cost)
-    set('inputCostPerSecond', source.input_cost_per_second)
-    set('outputCostPerSecond', source.output_cost_per_second)
+  for (const name of Object.keys(priceNames) as (keyof typeof priceNames)[]) {
+    const price = params[name] ?? info[name]
+    if (price !== undefined) prices[priceNames[name]] = price
   }
   return Object.keys(prices).length > 0 ? prices : null
 }

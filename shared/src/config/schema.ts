@@ -1,18 +1,35 @@
 // What LiteLLM's config.yaml may hold where Penstock acts on it. Keys that are not here pass
 // through untouched (known-keys.ts names them), so these shapes are also the list of what we act on.
 import { z } from 'zod'
+import type { ConfiguredPrices } from '../contracts/usage.ts'
 import { cacheBounds, cacheShape } from './cache-settings.ts'
 import { routingStrategies } from './config.ts'
 import * as f from './fields.ts'
 
-export const priceShape = {
-  input_cost_per_token: f.notNegative.optional(),
-  output_cost_per_token: f.notNegative.optional(),
-  cache_read_input_token_cost: f.notNegative.optional(),
-  cache_creation_input_token_cost: f.notNegative.optional(),
-  input_cost_per_second: f.notNegative.optional(),
-  output_cost_per_second: f.notNegative.optional(),
-}
+/** LiteLLM's names of prices, and ours. */
+export const priceNames = {
+  input_cost_per_token: 'inputCostPerToken',
+  output_cost_per_token: 'outputCostPerToken',
+  cache_read_input_token_cost: 'cacheReadInputTokenCost',
+  cache_creation_input_token_cost: 'cacheCreationInputTokenCost',
+  cache_creation_input_token_cost_above_1hr: 'cacheCreationInputTokenCostAbove1hr',
+  input_cost_per_second: 'inputCostPerSecond',
+  output_cost_per_second: 'outputCostPerSecond',
+  input_cost_per_token_priority: 'inputCostPerTokenPriority',
+  output_cost_per_token_priority: 'outputCostPerTokenPriority',
+  cache_read_input_token_cost_priority: 'cacheReadInputTokenCostPriority',
+  input_cost_per_token_flex: 'inputCostPerTokenFlex',
+  output_cost_per_token_flex: 'outputCostPerTokenFlex',
+  cache_read_input_token_cost_flex: 'cacheReadInputTokenCostFlex',
+  input_cost_per_token_batches: 'inputCostPerTokenBatches',
+  output_cost_per_token_batches: 'outputCostPerTokenBatches',
+} as const satisfies Record<string, keyof ConfiguredPrices>
+type PriceName = keyof typeof priceNames
+
+const price = f.notNegative.optional()
+export const priceShape = Object.fromEntries(
+  Object.keys(priceNames).map((name) => [name, price]),
+) as Record<PriceName, typeof price>
 
 export const litellmParamsShape = {
   model: z.string('expected provider/model').min(1, 'expected provider/model'),

@@ -42,6 +42,11 @@ export type DialectName = z.infer<typeof dialectName>
  */
 export const ranks = { priority: 0, default: 1_000, flex: 2_000, batch: 3_000 } as const
 
+/** No client's request comes so low, however far its `priority` shifts it. */
+export function isBatchLine({ rank }: { rank: number }): boolean {
+  return rank >= ranks.batch
+}
+
 /** Who asked, by ids: neither a key nor its hash enters a message. */
 export const caller = z.object({
   keyId: z.string().nullable(),

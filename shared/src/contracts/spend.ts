@@ -94,8 +94,11 @@ export const spendLogRow = z.object({
   attempt: z.int().min(1),
   correlation_id: z.string(),
   spend_usd: z.string(),
-  /** Where the price came from; `unpriced`: there was none, and `spend` is 0. */
-  cost_source: z.enum(['configured', 'price-table', 'unpriced']),
+  /**
+   * Where the price came from; `unpriced`: there was none, and `spend` is 0. `normal-tier`: the
+   * upstream served it in a tier some or all of whose prices are not known: they are the normal ones.
+   */
+  cost_source: z.enum(['configured', 'price-table', 'normal-tier', 'unpriced']),
   /** The upstream reported no usage: the tokens were counted by us. */
   usage_estimated: z.boolean(),
   error: errorInfo.nullable(),

@@ -7,6 +7,15 @@ import { caller, operation } from './request.ts'
 
 const count = z.int().min(0)
 
+/**
+ * What tokens may be billed at instead of the normal price: a service tier that the upstream says it
+ * served them in, or Penstock's own batches. OpenAI's `scale` is paid beforehand: it has no price.
+ */
+export const serviceTier = z.enum(['priority', 'flex', 'scale'])
+export type ServiceTier = z.infer<typeof serviceTier>
+export const billedRate = z.enum([...serviceTier.options, 'batch'])
+export type BilledRate = z.infer<typeof billedRate>
+
 export const tokenUsage = z.object({
   promptTokens: count,
   completionTokens: count,
@@ -22,19 +31,34 @@ export const tokenUsage = z.object({
   imageCompletionTokens: count.optional(),
   /** Length of the audio that was listened to, in milliseconds; absent where the upstream names none. */
   audioMs: count.optional(),
+  /** A part of cacheWriteTokens, written for an hour; absent where the upstream names none. */
+  cacheWrite1hTokens: count.optional(),
+  /** Absent: the normal one. */
+  rate: billedRate.optional(),
   /** True where the upstream reported nothing and we counted the tokens ourselves. */
   estimated: z.boolean(),
 })
 export type TokenUsage = z.infer<typeof tokenUsage>
 
+const price = z.number().min(0).optional()
+
 /** Prices from the config's `model_info`, in US dollars per token, before they become integers. */
 export const configuredPrices = z.object({
-  inputCostPerToken: z.number().min(0).optional(),
-  outputCostPerToken: z.number().min(0).optional(),
-  cacheReadInputTokenCost: z.number().min(0).optional(),
-  cacheCreationInputTokenCost: z.number().min(0).optional(),
-  inputCostPerSecond: z.number().min(0).optional(),
-  outputCostPerSecond: z.number().min(0).optional(),
+  inputCostPerToken: price,
+  outputCostPerToken: price,
+  cacheReadInputTokenCost: price,
+  cacheCreationInputTokenCost: price,
+  cacheCreationInputTokenCostAbove1hr: price,
+  inputCostPerSecond: price,
+  outputCostPerSecond: price,
+  inputCostPerTokenPriority: price,
+  outputCostPerTokenPriority: price,
+  cacheReadInputTokenCostPriority: price,
+  inputCostPerTokenFlex: price,
+  outputCostPerTokenFlex: price,
+  cacheReadInputTokenCostFlex: price,
+  inputCostPerTokenBatches: price,
+  outputCostPerTokenBatches: price,
 })
 export type ConfiguredPrices = z.infer<typeof configuredPrices>
 

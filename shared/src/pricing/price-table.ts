@@ -8,6 +8,7 @@ export type TableComponent =
   | 'input'
   | 'cacheRead'
   | 'cacheWrite'
+  | 'cacheWrite1h'
   | 'inputAudio'
   | 'inputImage'
   | 'output'
@@ -24,6 +25,7 @@ const keys: Record<Exclude<TableComponent, 'audio'>, { key: string; places: numb
   input: { key: 'input_mtok', places: 6 },
   cacheRead: { key: 'cache_read_mtok', places: 6 },
   cacheWrite: { key: 'cache_write_mtok', places: 6 },
+  cacheWrite1h: { key: 'cache_write_1h_mtok', places: 6 },
   inputAudio: { key: 'input_audio_mtok', places: 6 },
   inputImage: { key: 'input_image_mtok', places: 6 },
   output: { key: 'output_mtok', places: 6 },

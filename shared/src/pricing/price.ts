@@ -1,10 +1,11 @@
 // What one attempt cost: configured prices first, then the vendor's list, else nothing and said so.
 // Pure and exact: the same event always gives the same amount.
-import type { ConfiguredPrices, TokenUsage, UsageEvent } from '../contracts/usage.ts'
-import { type Amount, costOf, type Decimal, decimalOf, priceText, shiftDown } from './money.ts'
+import type { BilledRate, TokenUsage, UsageEvent } from '../contracts/usage.ts'
+import { type Amount, costOf, type Decimal, priceText } from './money.ts'
+import { configuredLists, type OwnPrices, ownPriceOf } from './own-prices.ts'
 import { lookUpPrices, type PriceList, type TableComponent } from './price-table.ts'
 
-export type PriceSource = 'configured' | 'price-table' | 'unpriced'
+export type PriceSource = 'configured' | 'price-table' | 'normal-tier' | 'unpriced'
 export type PriceComponent = TableComponent | 'inputSeconds' | 'outputSeconds'
 
 /** One component as it was billed: the amount is the sum of quantity × price over all of them. */
@@ -36,6 +37,11 @@ export type PricedCall = Pick<
  * its own (cached, written to the cache, audio, image, reasoning) costs what plain tokens of its direction
  * cost. So far LiteLLM's rules for `model_info`; `unpriced` means that nothing names any price.
  *
+ * For a service tier or a batch line its own prices stand before these, for the parts that they
+ * name. What else a service tier took is billed at the normal price, as LiteLLM does it, and
+ * `normal-tier` says so: a list has no prices of tiers. Batch lines are ordinary calls to the
+ * upstream: without a price of their own they cost as much.
+ *
  * Where the upstream says how long the audio was, prices per second are for that, else for the time of
  * the attempt; the list's price per hour of audio is due only where nothing is configured.
  *
@@ -44,64 +50,71 @@ export type PricedCall = Pick<
  * @throws RangeError if a price or a time in the event is none.
  */
 export function priceUsage(event: PricedCall): PricedUsage {
-  const own = configuredList(event.prices)
+  const { normal: own, special } = configuredLists(event.prices)
   const list = listed(event)
   const isConfigured = Object.keys(own).length > 0
   if (!isConfigured && list === null) return { amount: 0n, unitPrices: {}, source: 'unpriced' }
 
   let amount = 0n
   const unitPrices: UnitPrices = {}
-  const charge = (component: PriceComponent, quantity: number, price: Decimal | undefined) => {
+  const charge: Charge = (component, quantity, price) => {
     if (price === undefined || quantity <= 0) return
     amount += costOf(quantity, price)
     unitPrices[component] = { quantity, price: priceText(price) }
   }
 
-  const { audioMs } = event.usage
+  const { audioMs, rate } = event.usage
+  const atRate = rate === undefined ? undefined : special[rate]
   const durationMs = audioMs ?? event.endedAt - event.startedAt
-  const input = own.input === undefined ? { ...list, ...own } : own
-  if (own.input === undefined && own.inputSeconds !== undefined) {
-    // Audio is paid for once: LiteLLM's rule too, whose list names both prices for the same seconds.
-    if (audioMs === undefined || own.outputSeconds === undefined) {
-      charge('inputSeconds', durationMs, own.inputSeconds)
-    }
-  } else {
-    for (const [part, tokens] of promptParts(event.usage)) {
-      charge(part, tokens, input[part] ?? input.input)
-    }
-  }
-  const output = own.output === undefined ? { ...list, ...own } : own
-  if (own.output === undefined && own.outputSeconds !== undefined) {
-    charge('outputSeconds', durationMs, own.outputSeconds)
-  } else {
-    for (const [part, tokens] of completionParts(event.usage)) {
-      charge(part, tokens, output[part] ?? output.output)
+  let isAtRate = true
+  for (const [plain, byTime, partsOf] of directions) {
+    if (own[byTime] !== undefined && own[plain] === undefined && atRate?.[plain] === undefined) {
+      // Audio is paid for once: LiteLLM's rule too, whose list names both prices for the same seconds.
+      const isPaid =
+        byTime === 'inputSeconds' && audioMs !== undefined && own.outputSeconds !== undefined
+      if (!isPaid) charge(byTime, durationMs, own[byTime])
+    } else {
+      const normal = own[plain] === undefined ? { ...list, ...own } : own
+      isAtRate = chargeParts(charge, partsOf(event.usage), plain, normal, atRate) && isAtRate
     }
   }
   // A vendor's fee per call: due for answers, and only where the list alone sets the price.
   if (!isConfigured && event.status === 'success') charge('request', 1, list?.request)
   if (!isConfigured) charge('audio', audioMs ?? 0, list?.audio)
 
-  return { amount, unitPrices, source: isConfigured ? 'configured' : 'price-table' }
+  if (isServiceTier(rate) && !isAtRate) return { amount, unitPrices, source: 'normal-tier' }
+  const source = isConfigured || atRate !== undefined ? 'configured' : 'price-table'
+  return { amount, unitPrices, source }
 }
 
-/** The two of seconds are per millisecond here. */
-export type OwnPrices = PriceList & { inputSeconds?: Decimal; outputSeconds?: Decimal }
+type Charge = (component: PriceComponent, quantity: number, price: Decimal | undefined) => void
 
-/** @throws RangeError if a price is none */
-export function configuredList(prices: ConfiguredPrices | null): OwnPrices {
-  const found: OwnPrices = {}
-  const set = (component: keyof OwnPrices, price: number | undefined, places = 0) => {
-    if (price !== undefined) found[component] = shiftDown(decimalOf(price), places)
+const directions = [
+  ['input', 'inputSeconds', promptParts],
+  ['output', 'outputSeconds', completionParts],
+] as const
+
+/** @returns whether the rate has a price for all of them */
+function chargeParts(
+  charge: Charge,
+  parts: readonly Part[],
+  plain: 'input' | 'output',
+  normal: OwnPrices,
+  atRate: OwnPrices = {},
+): boolean {
+  let isAtRate = true
+  for (const [part, tokens] of parts) {
+    if (tokens === 0) continue
+    const usual = ownPriceOf(normal, part)
+    const named = atRate[part] ?? (usual === undefined ? atRate[plain] : undefined)
+    if (named === undefined) isAtRate = false
+    charge(part, tokens, named ?? usual ?? normal[plain])
   }
-  set('input', prices?.inputCostPerToken)
-  set('output', prices?.outputCostPerToken)
-  set('cacheRead', prices?.cacheReadInputTokenCost)
-  set('cacheWrite', prices?.cacheCreationInputTokenCost)
-  // Durations are measured in milliseconds: three places down.
-  set('inputSeconds', prices?.inputCostPerSecond, 3)
-  set('outputSeconds', prices?.outputCostPerSecond, 3)
-  return found
+  return isAtRate
+}
+
+function isServiceTier(rate: BilledRate | undefined): boolean {
+  return rate !== undefined && rate !== 'batch'
 }
 
 function listed({ priceRef, startedAt, usage }: PricedCall): PriceList | null {
@@ -115,9 +128,11 @@ function listed({ priceRef, startedAt, usage }: PricedCall): PriceList | null {
 type Part = [TableComponent, number]
 
 function promptParts(usage: TokenUsage): Part[] {
+  const writtenForAnHour = Math.min(usage.cacheWrite1hTokens ?? 0, usage.cacheWriteTokens)
   return split(usage.promptTokens, 'input', [
     ['cacheRead', usage.cachedPromptTokens],
-    ['cacheWrite', usage.cacheWriteTokens],
+    ['cacheWrite', usage.cacheWriteTokens - writtenForAnHour],
+    ['cacheWrite1h', writtenForAnHour],
     ['inputAudio', usage.audioPromptTokens],
     ['inputImage', usage.imagePromptTokens ?? 0],
   ])

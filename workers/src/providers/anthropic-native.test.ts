@@ -50,6 +50,26 @@ test('the counts are those of message_start and the last message_delta', async (
   assert.partialDeepStrictEqual(usage, { promptTokens: 472, completionTokens: 89 })
 })
 
+test('writes for an hour are told in message_start alone', async () => {
+  const usage = {
+    input_tokens: 3,
+    output_tokens: 1,
+    cache_creation_input_tokens: 9,
+    cache_creation: { ephemeral_5m_input_tokens: 0, ephemeral_1h_input_tokens: 9 },
+    service_tier: 'priority',
+  }
+  const end = { type: 'message_delta', delta: {}, usage: { output_tokens: 4 } }
+  const message = { id: 'msg_1', usage }
+  const bytes = sse({ ...start, message }, block, end, { type: 'message_stop' })
+  assert.partialDeepStrictEqual((await pass(inPieces(bytes, whole))).usage, {
+    promptTokens: 12,
+    completionTokens: 4,
+    cacheWriteTokens: 9,
+    cacheWrite1hTokens: 9,
+    rate: 'priority',
+  })
+})
+
 test('no token is parsed', (t) => {
   const parse = t.mock.method(JSON, 'parse')
   const pieces = Array.from({ length: 500 }, (_, index) => delta(`token ${index}`))

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { noUsage } from '@penstock/shared/contracts/usage'
-import { completionOf } from './anthropic-reply.ts'
+import { completionOf, usageCounts, usageOf } from './anthropic-reply.ts'
 import { failsWith, jsonFixture } from './provider-test-kit.ts'
 
 const model = 'claude-sonnet-4-5'
@@ -82,6 +82,23 @@ test('thinking keeps its signature, server tools say nothing, a JSON tool is the
   })
   assert.equal(choice?.finish_reason, 'stop')
   assert.equal(reply.usage?.reasoningTokens, 4)
+})
+
+test('what was written for an hour is a part of what was written; a tier of its own is told', () => {
+  const usage = {
+    input_tokens: 5,
+    output_tokens: 1,
+    cache_creation_input_tokens: 30,
+    cache_creation: { ephemeral_5m_input_tokens: 10, ephemeral_1h_input_tokens: 20 },
+  }
+  const counted = (service_tier?: unknown) => usageOf(usageCounts({ ...usage, service_tier }))
+  assert.partialDeepStrictEqual(counted(), {
+    promptTokens: 35,
+    cacheWriteTokens: 30,
+    cacheWrite1hTokens: 20,
+  })
+  assert.equal(counted('priority')?.rate, 'priority')
+  for (const tier of ['standard', null, 'x']) assert.ok(!('rate' in (counted(tier) ?? {})))
 })
 
 test('every stop reason has its finish reason', () => {

@@ -13,6 +13,10 @@ const usageShape = z.object({
   output_tokens: count,
   cache_read_input_tokens: count,
   cache_creation_input_tokens: count,
+  // A part of these (docs: build-with-claude/prompt-caching, "1-hour cache duration").
+  cache_creation: z.object({ ephemeral_1h_input_tokens: count }).nullish().catch(null),
+  // Or `standard`, which has the normal prices (docs: api/service-tiers).
+  service_tier: z.literal('priority').nullish().catch(null),
   output_tokens_details: z.object({ thinking_tokens: count }).nullish().catch(null),
 })
 export type AnthropicUsage = z.infer<typeof usageShape>
@@ -92,6 +96,7 @@ export function usageOf(counts: AnthropicUsage | null): TokenUsage | null {
   if (typeof input !== 'number' && typeof output !== 'number') return null
   const cached = counts.cache_read_input_tokens ?? 0
   const written = counts.cache_creation_input_tokens ?? 0
+  const forAnHour = counts.cache_creation?.ephemeral_1h_input_tokens ?? 0
   return {
     promptTokens: (input ?? 0) + cached + written,
     completionTokens: output ?? 0,
@@ -100,6 +105,8 @@ export function usageOf(counts: AnthropicUsage | null): TokenUsage | null {
     audioPromptTokens: 0,
     reasoningTokens: Math.min(counts.output_tokens_details?.thinking_tokens ?? 0, output ?? 0),
     audioCompletionTokens: 0,
+    ...(forAnHour > 0 ? { cacheWrite1hTokens: forAnHour } : {}),
+    ...(counts.service_tier ? { rate: counts.service_tier } : {}),
     estimated: false,
   }
 }

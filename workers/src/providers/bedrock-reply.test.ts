@@ -88,6 +88,37 @@ test('reasoning, citations and cached tokens', () => {
   assert.deepEqual([promptTokens, cachedPromptTokens, cacheWriteTokens], [20, 7, 3])
 })
 
+// Bedrock's API reference: TokenUsage.cacheDetails, and serviceTier beside it.
+test('writes for an hour and the tier that served, whole and streamed', async () => {
+  const served = {
+    usage: {
+      inputTokens: 10,
+      outputTokens: 5,
+      totalTokens: 15,
+      cacheWriteInputTokens: 30,
+      cacheDetails: [
+        { ttl: '1h' as const, inputTokens: 20 },
+        { ttl: '5m' as const, inputTokens: 10 },
+      ],
+    },
+    serviceTier: { type: 'priority' as const },
+  }
+  const expected = {
+    ...noUsage,
+    promptTokens: 40,
+    completionTokens: 5,
+    cacheWriteTokens: 30,
+    cacheWrite1hTokens: 20,
+    rate: 'priority',
+  }
+  const reply = { ...output('converse.json'), ...served }
+  assert.deepEqual(completionOf(reply, model).usage, expected)
+  const end = [{ messageStop: { stopReason: 'end_turn' } }, { metadata: served }]
+  assert.deepEqual((await translated(end)).usage, expected)
+  const normal = completionOf({ ...reply, serviceTier: { type: 'default' } }, model).usage
+  assert.ok(!('rate' in (normal ?? {})))
+})
+
 test('a stream ends with its reason and usage', async () => {
   const { choices, usage, last } = await translated(
     jsonFixture('../bedrock/converse-stream.json') as unknown[],

@@ -1,13 +1,12 @@
 // What Converse answers, as a chat.completion, and its stream's events as chunks of one.
 import type {
-  TokenUsage as BedrockUsage,
   ContentBlock,
   ContentBlockDelta,
   ConverseCommandOutput,
   ConverseStreamOutput,
 } from '@aws-sdk/client-bedrock-runtime'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import { noUsage, type TokenUsage } from '@penstock/shared/contracts/usage'
+import { noUsage, serviceTier, type TokenUsage } from '@penstock/shared/contracts/usage'
 import { type Answer, chatCompletion, type FinishReason } from './canonical-answer.ts'
 import { ChatChunks } from './canonical-chunks.ts'
 import type { ProviderCall } from './provider.ts'
@@ -23,11 +22,13 @@ const finishReasons = new Map<unknown, FinishReason>([
   ['guardrail_intervened', 'content_filter'],
 ])
 
+type Served = Pick<ConverseCommandOutput, 'usage' | 'serviceTier'>
+
 /** @throws PenstockError `upstream_invalid_response` */
 export function completionOf(output: ConverseCommandOutput, model: string) {
   const content = output.output?.message?.content
   if (content === undefined) throw unexpectedFrom('Bedrock', 'an answer without a message')
-  const usage = usageOf(output.usage)
+  const usage = usageOf(output)
   const answer: Answer = {
     id: null,
     model,
@@ -68,7 +69,7 @@ export async function translateConverse(
     } else if (event.messageStop !== undefined) {
       finish = finishReason(event.messageStop.stopReason)
     } else if (event.metadata !== undefined) {
-      usage = usageOf(event.metadata.usage)
+      usage = usageOf(event.metadata)
     }
   }
   if (finish === null) {
@@ -113,17 +114,24 @@ function finishReason(stopReason: unknown): FinishReason {
   return finishReasons.get(stopReason) ?? 'stop'
 }
 
-/** OpenAI counts cached tokens among those of the prompt; Bedrock counts them apart. */
-function usageOf(usage: BedrockUsage | undefined): TokenUsage | null {
+/**
+ * OpenAI counts cached tokens among those of the prompt; Bedrock counts them apart. Writes for an hour
+ * are a part of its writes, and the tier is the one that served (API reference: CacheDetail, ServiceTier).
+ */
+function usageOf({ usage, serviceTier: tier }: Served): TokenUsage | null {
   if (usage?.inputTokens === undefined && usage?.outputTokens === undefined) return null
   const cached = usage.cacheReadInputTokens ?? 0
   const written = usage.cacheWriteInputTokens ?? 0
+  const forAnHour = usage.cacheDetails?.find(({ ttl }) => ttl === '1h')?.inputTokens ?? 0
+  const rate = serviceTier.safeParse(tier?.type).data
   return {
     ...noUsage,
     promptTokens: (usage.inputTokens ?? 0) + cached + written,
     completionTokens: usage.outputTokens ?? 0,
     cachedPromptTokens: cached,
     cacheWriteTokens: written,
+    ...(forAnHour > 0 ? { cacheWrite1hTokens: forAnHour } : {}),
+    ...(rate === undefined ? {} : { rate }),
   }
 }
 

@@ -73,3 +73,17 @@ test('no usage is null, so that somebody counts', () => {
   const none = [{}, { usage: null }, { usage: {} }, { usage: { prompt_tokens: -1 } }, null, 'x']
   for (const reply of none) assert.equal(usageOf(reply), null)
 })
+
+// OpenAI's API reference, the chat completion object: "the processing mode actually used to serve the
+// request", which "may be different from the value set in the parameter".
+test('the tier that served is the one that is billed, if it has prices of its own', () => {
+  const usage = { prompt_tokens: 10, completion_tokens: 1 }
+  for (const tier of ['priority', 'flex', 'scale'] as const) {
+    assert.equal(usageOf({ usage, service_tier: tier })?.rate, tier)
+  }
+  for (const service_tier of ['default', 'auto', 'on_demand', null, undefined, 3]) {
+    const found = usageOf({ usage, service_tier })
+    assert.equal(found?.promptTokens, 10)
+    assert.ok(!('rate' in (found ?? {})))
+  }
+})

@@ -1,5 +1,5 @@
 // What OpenAI-compatible servers report as `usage`, in Penstock's terms.
-import type { TokenUsage } from '@penstock/shared/contracts/usage'
+import { serviceTier, type TokenUsage } from '@penstock/shared/contracts/usage'
 import { z } from 'zod'
 
 /** Absent, null, negative, absurdly large or not a number: nothing was counted. */
@@ -34,13 +34,17 @@ const usageShape = z.object({
   num_cached_tokens: count,
 })
 
-const reply = z.object({ usage: usageShape })
+/**
+ * Of a reply or a chunk `service_tier` is the one it was served in, whatever was asked for: `default`,
+ * or one that has its own prices (OpenAI's API reference, the chat completion object).
+ */
+const reply = z.object({ usage: usageShape, service_tier: serviceTier.nullish().catch(null) })
 
 /** The usage in a reply or a chunk; null where the upstream reported none that says anything. */
 export function usageOf(body: unknown): TokenUsage | null {
   const parsed = reply.safeParse(body)
   if (!parsed.success) return null
-  const { usage } = parsed.data
+  const { usage, service_tier: tier } = parsed.data
   const promptTokens = usage.prompt_tokens ?? 0
   const reasoningTokens = usage.completion_tokens_details?.reasoning_tokens ?? 0
   const completionTokens = completionOf(usage, promptTokens, reasoningTokens)
@@ -58,6 +62,7 @@ export function usageOf(body: unknown): TokenUsage | null {
     reasoningTokens,
     audioCompletionTokens: usage.completion_tokens_details?.audio_tokens ?? 0,
     ...imageTokens(usage),
+    ...(tier ? { rate: tier } : {}),
     estimated: false,
   }
 }

@@ -67,6 +67,23 @@ test('a stream goes through in its own bytes, without [DONE]', async () => {
   }
 })
 
+test('the tier that served is read from whole and from streamed answers', async () => {
+  const reply = fixture('chat-reply.json').replace(
+    '"service_tier": "default"',
+    '"service_tier": "flex"',
+  )
+  upstream.answer(json(reply))
+  assert.equal((await run({ messages })).usage?.rate, 'flex')
+  // The chunk object has the field, too.
+  const chunks = fixture('chat-stream.sse').replaceAll(
+    '"object"',
+    '"service_tier":"priority","object"',
+  )
+  upstream.answer(sse(chunks))
+  const { usage } = await run({ messages }, { stream: true })
+  assert.deepEqual([usage?.rate, usage?.completionTokens], ['priority', 10])
+})
+
 test('error replies become Penstock’s errors', async () => {
   for (const name of ['vllm-context-error.json', 'llama-cpp-context-error.json']) {
     upstream.answer(json(fixture(name), 400))
