@@ -17,6 +17,7 @@ function watching() {
     fake.deliver(channels.alive.subject(), { service, id, problems: [] })
   return {
     isLost: () => services.isLost('gateway', 'a'),
+    hears: () => services.hears,
     /** Seconds in which these are heard, once in each. */
     pass(seconds: number, heard: ('gateway' | 'worker')[]) {
       for (let passed = 0; passed < seconds; passed++) {
@@ -37,10 +38,11 @@ test('a gateway that is silent while others are heard is lost after 3.5 seconds'
 })
 
 test('a silence of everybody says nothing of a gateway: this process or NATS stood still', () => {
-  const { pass, isLost } = watching()
+  const { pass, isLost, hears } = watching()
   pass(3, ['gateway', 'worker'])
+  assert.equal(hears(), true)
   pass(3, [])
-  assert.equal(isLost(), false)
+  assert.deepEqual([isLost(), hears()], [false, false])
   pass(20, [])
   assert.equal(isLost(), false)
   // Whose beat comes first when it goes on is chance.

@@ -25,6 +25,8 @@ export function startHeartbeat(
 }
 
 export interface ServicesView {
+  /** False: nobody at all is heard of, this process neither. */
+  readonly hears: boolean
   /** The living instances of a service. */
   living(service: ServiceHeartbeat['service']): ServiceHeartbeat[]
   /** True if this instance would have been heard of, were it alive. */
@@ -42,6 +44,9 @@ export function watchServices(bus: Bus, log: Logger, now: () => number = Date.no
     seen.set(`${beat.service}/${beat.id}`, { beat, at: now() })
   })
   return {
+    get hears() {
+      return hearing.since() !== null
+    },
     living(service) {
       const living: ServiceHeartbeat[] = []
       for (const [key, { beat, at }] of seen) {
