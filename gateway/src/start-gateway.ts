@@ -122,10 +122,11 @@ export async function startGateway(options: GatewayOptions) {
     url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
     /**
      * Another config for the requests that come from now on; those under way keep theirs.
-     * @throws ConfigError when it would open a gateway that listens beyond loopback
+     * @throws ConfigError when it would open a gateway that has a master key or listens beyond loopback
      */
     reload(changed: PenstockConfig) {
       refuseOpen(changed, host)
+      refuseOpening(gateway.config, changed)
       gateway.config = changed
       gateway.authenticate = createAuthenticate({ masterKey: changed.masterKey, secret, keys })
     },
@@ -162,6 +163,13 @@ function refuseOpen({ masterKey }: PenstockConfig, host: string): void {
   if (masterKey !== null || loopback.has(host)) return
   const reason = `--host ${host}: without general_settings.master_key the gateway is open to anyone`
   throw new ConfigError([`${reason}. Set a master_key, or listen on 127.0.0.1.`])
+}
+
+/** An emptied or half-written file is such an edit, too; and a proxy may stand before loopback. */
+function refuseOpening(before: PenstockConfig, changed: PenstockConfig): void {
+  if (before.masterKey === null || changed.masterKey !== null) return
+  const reason = 'general_settings.master_key is gone, and without it the gateway is open to anyone'
+  throw new ConfigError([`${reason} on this machine. Start it anew if that is wanted.`])
 }
 
 /** @returns the port. @throws the listen error (EADDRINUSE …) */

@@ -143,3 +143,21 @@ test('with a master key a gateway may listen everywhere', async () => {
   await response.body?.cancel()
   await gateway.close()
 })
+
+test('an edit does not open a gateway that has a master key, on loopback neither', async () => {
+  const { natsUrl } = servers
+  const place = { host: '127.0.0.1', port: 0, secret: testSecret }
+  const gateway = await startGateway({ config: stack.config, natsUrl, ...place, log: silent })
+  try {
+    const { config: emptied } = parseConfig('', {})
+    assert.throws(
+      () => gateway.reload(emptied),
+      (error) => error instanceof ConfigError && /master_key is gone/.test(error.message),
+    )
+    const response = await fetch(`${gateway.url}/v1/models`)
+    assert.equal(response.status, 401)
+    await response.body?.cancel()
+  } finally {
+    await gateway.close()
+  }
+})

@@ -5,10 +5,10 @@ import type { Gateway } from '../gateway.ts'
 import { readiness } from './health.ts'
 
 /** What readiness answers where everything but the given is in order. */
-function ask(problems: string[]): { status: number; body: unknown } {
+function ask(problems: string[], hears = true): { status: number; body: unknown } {
   const gateway = {
     bus: { connected: true },
-    services: { living: () => [{ problems: [] }] },
+    services: { hears, living: () => (hears ? [{ problems: [] }] : []) },
     fleet: { deployments: new Map([['d', {}]]) },
     dispatcher: { problems: () => problems.filter((one) => one.startsWith('nats')) },
     admission: { problems: () => problems.filter((one) => one.startsWith('redis')) },
@@ -43,4 +43,11 @@ test('so does a Redis that limits cannot be counted without', () => {
   const { status, body } = ask(['redis: connect ECONNREFUSED'])
   assert.equal(status, 503)
   assert.partialDeepStrictEqual(body, { problems: ['redis: connect ECONNREFUSED'] })
+})
+
+test('a NATS that stands still is named, not all those who are not heard because of it', () => {
+  const { status, body } = ask([], false)
+  assert.equal(status, 503)
+  const problems = ['nats: connected, but nothing comes through it']
+  assert.partialDeepStrictEqual(body, { problems })
 })

@@ -22,6 +22,7 @@ export function readiness(gateway: Gateway): RequestHandler {
 /** Everything that would make a request fail right now, each as `dependency: reason`. */
 function problemsOf({ bus, services, fleet, dispatcher, admission }: Gateway): string[] {
   if (!bus.connected) return ['nats: disconnected']
+  if (!services.hears) return ['nats: connected, but nothing comes through it']
   const problems = [...dispatcher.problems(), ...admission.problems()]
   for (const service of ['router', 'worker', 'billing'] as const) {
     const living = services.living(service)

@@ -1,10 +1,12 @@
 // The fleet as workers announce it: which deployments exist now, and which worker serves each.
-// Gateways list models from it, routers choose from it.
+// Gateways list models from it, routers choose from it. It stays as it is while this process
+// hears nobody.
 import type { Logger } from 'pino'
 import { channels } from '../contracts/channels.ts'
 import type { DeploymentInfo, WorkerHeartbeat } from '../contracts/fleet.ts'
 import { broadcast, listen } from './broadcast.ts'
 import type { Bus } from './connect.ts'
+import { createHearing } from './hearing.ts'
 import { heartbeatLostMs } from './heartbeat.ts'
 
 export interface FleetView {
@@ -44,6 +46,9 @@ export function watchFleet(bus: Bus, log: Logger, now: () => number = Date.now):
     for (const listener of listeners) listener()
   }
 
+  const hearing = createHearing(now)
+  bus.onReconnect(hearing.reconnected)
+  const anyone = listen(bus, log, channels.alive, hearing.heard)
   const sub = listen(bus, log, channels.fleet, (beat) => {
     const text = JSON.stringify(beat)
     const known = workers.get(beat.workerId)
@@ -51,9 +56,11 @@ export function watchFleet(bus: Bus, log: Logger, now: () => number = Date.now):
     if (known?.text !== text) rebuild()
   })
   const sweep = setInterval(() => {
+    const since = hearing.since()
+    if (!bus.connected || since === null) return
     let lost = false
     for (const [id, { at }] of workers) {
-      if (now() - at <= heartbeatLostMs) continue
+      if (now() - Math.max(at, since) <= heartbeatLostMs) continue
       workers.delete(id)
       lost = true
     }
@@ -77,6 +84,7 @@ export function watchFleet(bus: Bus, log: Logger, now: () => number = Date.now):
     close() {
       clearInterval(sweep)
       sub.unsubscribe()
+      anyone.unsubscribe()
     },
   }
 }

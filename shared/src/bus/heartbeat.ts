@@ -5,6 +5,7 @@ import { channels } from '../contracts/channels.ts'
 import type { ServiceHeartbeat } from '../contracts/fleet.ts'
 import { broadcast, listen } from './broadcast.ts'
 import type { Bus } from './connect.ts'
+import { createHearing } from './hearing.ts'
 
 export const heartbeatMs = 1_000
 /** A process that was not heard of for this long counts as gone, in milliseconds. */
@@ -24,6 +25,8 @@ export function startHeartbeat(
 }
 
 export interface ServicesView {
+  /** False: nobody at all is heard of, this process neither. */
+  readonly hears: boolean
   /** The living instances of a service. */
   living(service: ServiceHeartbeat['service']): ServiceHeartbeat[]
   /** True if this instance would have been heard of, were it alive. */
@@ -33,15 +36,17 @@ export interface ServicesView {
 
 export function watchServices(bus: Bus, log: Logger, now: () => number = Date.now): ServicesView {
   const seen = new Map<string, { beat: ServiceHeartbeat; at: number }>()
-  // Nothing can be said of anyone right after the start, or after a time without connection.
-  let listensSince = now()
-  bus.onReconnect(() => {
-    listensSince = now()
-  })
+  // Nothing can be said of anyone right after the start, or after a time in which nobody was heard.
+  const hearing = createHearing(now)
+  bus.onReconnect(hearing.reconnected)
   const sub = listen(bus, log, channels.alive, (beat) => {
+    hearing.heard()
     seen.set(`${beat.service}/${beat.id}`, { beat, at: now() })
   })
   return {
+    get hears() {
+      return hearing.since() !== null
+    },
     living(service) {
       const living: ServiceHeartbeat[] = []
       for (const [key, { beat, at }] of seen) {
@@ -52,8 +57,8 @@ export function watchServices(bus: Bus, log: Logger, now: () => number = Date.no
     },
     isLost(service, id) {
       const at = seen.get(`${service}/${id}`)?.at ?? 0
-      const since = Math.max(at, listensSince)
-      return bus.connected && now() - since > heartbeatLostMs
+      const since = hearing.since()
+      return bus.connected && since !== null && now() - Math.max(at, since) > heartbeatLostMs
     },
     close: () => sub.unsubscribe(),
   }

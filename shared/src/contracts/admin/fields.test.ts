@@ -45,6 +45,8 @@ test('names are short and printable, durations positive, money not negative', ()
     { key_alias: 'x'.repeat(257) },
     { duration: '0d' },
     { duration: '5y' },
+    { duration: '1201mo' },
+    { budget_duration: '99999w' },
     { duration: '-1' },
     { max_budget: -0.1 },
     { max_budget: '5' },

@@ -21,10 +21,17 @@ export const names = z.array(nameText).max(maxNames)
 /** Names of one's own for models: alias → model. */
 export const modelAliases = z.record(nameText, nameText)
 
+/** By unit, what a hundred years are. A date behind the year 9999 would fit no reply. */
+const longest: Record<string, number> = { d: 36_525, w: 5_218, mo: 1_200 }
+
 /** `30s`, `15m`, `12h`, `30d`, `2w`, `1mo`. */
 export const durationText = z
   .string()
   .regex(/^[1-9]\d{0,4}(s|m|h|d|w|mo)$/, 'expected a duration like 30s, 15m, 12h, 30d, 2w or 1mo')
+  .refine((text) => {
+    const count = Number.parseInt(text, 10)
+    return !(count > (longest[text.slice(String(count).length)] ?? count))
+  }, 'must not be longer than 100 years')
 
 const zoneText = z.string().refine((zone) => {
   // An offset is a zone to JavaScript; Postgres reads `+05:30` as west of Greenwich.
