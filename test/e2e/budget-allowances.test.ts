@@ -12,6 +12,7 @@ import { listen } from '@penstock/shared/bus/broadcast'
 import { ask as exchange } from '@penstock/shared/bus/request-reply'
 import type { AccountRef, AllowanceQuestion } from '@penstock/shared/contracts/budget'
 import { channels } from '@penstock/shared/contracts/channels'
+import { sql } from 'kysely'
 import { quiet, startDatabases } from './billing-setup.ts'
 import {
   accountOf,
@@ -195,6 +196,27 @@ test('usage that is being booked meanwhile leaves nothing reserved, under whatev
   })
   await drawing.drawing
   assert.deepEqual(await reservations(db), [['allowance/g', 4n * dollar]])
+})
+
+test('to give back a few of thousands of allowances takes no longer than to be lent them', async (t) => {
+  const { db, pool } = await freshDatabase(t, databases)
+  await sql`insert into account (kind, owner) select 'key', i::text from generate_series(0, 9999) i
+    `.execute(db)
+  /** In milliseconds. */
+  async function tell(from: number, requests: number): Promise<number> {
+    const owners = Array.from({ length: 250 }, (_, i) => String(from + i))
+    const begun = performance.now()
+    const wishes = owners.map((owner) => wish({ ...key, owner }, requests))
+    await drawAllowances(pool, asked({ wishes }))
+    return performance.now() - begun
+  }
+  const lending: number[] = []
+  for (let from = 0; from < 10_000; from += 250) lending.push(await tell(from, 64))
+  // Written again since, as those are that are granted of.
+  for (const from of [0, 250, 500]) await tell(from, 65)
+  const back = [await tell(0, 0), await tell(250, 0), await tell(500, 0)]
+  const mean = lending.reduce((sum, ms) => sum + ms, 0) / lending.length
+  assert.ok(Math.min(...back) < 4 * mean, `${back} for ${mean}`)
 })
 
 test('a refusal says whether something is lent', async (t) => {

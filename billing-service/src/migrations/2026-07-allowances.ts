@@ -96,7 +96,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
           model text collate "C", amount numeric, tokens bigint, requests bigint)
       ), before as materialized (
         -- had: the allowance before. rest: after these draws. held: reserved for requests by them.
-        select a as account, a.kind, a.owner, a.model,
+        -- request_id: the allowance's, as a column, so that one of thousands is found by its whole key.
+        select a as account, a.kind, a.owner, a.model, allowance as request_id,
           coalesce(r.amount, 0) as had, coalesce(r.tokens, 0) as had_tokens,
           greatest(0, coalesce(r.amount, 0) - coalesce(t.amount, 0)) as rest,
           greatest(0, coalesce(r.tokens, 0) - coalesce(t.tokens, 0)) as rest_tokens,
@@ -123,7 +124,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         from roomy
       ), after as materialized (
         -- amount, tokens: the allowance from now on.
-        select account, kind, owner, model, had, had_tokens, held, held_tokens,
+        select account, kind, owner, model, request_id, had, had_tokens, held, held_tokens,
           case requests when 0 then 0 else greatest(rest, lent * one) end as amount,
           case requests when 0 then 0 else greatest(rest_tokens, (lent * one_tokens)::bigint) end
             as tokens
@@ -136,7 +137,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         set amount = excluded.amount, tokens = excluded.tokens
       ), gone as (
         delete from reservation r using after f
-        where f.amount = 0 and f.tokens = 0 and r.request_id = allowance
+        where f.amount = 0 and f.tokens = 0 and r.request_id = f.request_id
           and r.kind = f.kind and r.owner = f.owner and r.model = f.model
       ), moved as (
         update account a set reserved_amount = a.reserved_amount + f.held + f.amount - f.had,
