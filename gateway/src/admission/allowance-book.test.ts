@@ -273,6 +273,19 @@ describe('what is called back', () => {
     assert.ok(next().wishes.some(({ owner, requests }) => owner === 'k' && requests === 0))
   })
 
+  test('does not wait behind thousands that go back because something was changed', () => {
+    const owners = Array.from({ length: 1_000 }, (_, i) => `k${i}`)
+    for (const owner of owners) {
+      const account = { ...key, owner }
+      for (let i = 0; i < 2; i++) book.take(question({ accounts: [account] }))
+      const allowance = { amount: '640', tokens: 128 }
+      hearOf(next(), { ...standing(account), allowance })
+    }
+    book.giveBackAll()
+    book.recall({ ...key, owner: 'k999' })
+    assert.partialDeepStrictEqual(next().wishes, [{ owner: 'k999', requests: 0 }])
+  })
+
   test('is nothing where nothing is held', () => {
     book.recall(key)
     book.take(question())

@@ -64,6 +64,8 @@ export function createAllowanceBook(now: () => number) {
   const untold = new ChurnMap<string, Untold>()
   /** Accounts that are to grow or to go back. */
   const due = new Set<Entry>()
+  /** Of those, the ones that somebody waits for. */
+  const recalled = new Set<Entry>()
   let heardAt = Number.NEGATIVE_INFINITY
   let usableUntil = Number.NEGATIVE_INFINITY
   /** Billing is to hear of this gateway, although there is nothing to tell. */
@@ -102,6 +104,7 @@ export function createAllowanceBook(now: () => number) {
   function lose(restsUntil: number): void {
     usableUntil = Number.NEGATIVE_INFINITY
     due.clear()
+    recalled.clear()
     for (const entry of entries.values()) {
       Object.assign(entry, { held: 0n, heldTokens: 0, returning: false, restsUntil })
     }
@@ -177,7 +180,7 @@ export function createAllowanceBook(now: () => number) {
           else later.add(payer)
         }
       }
-      const wishes = [...due].slice(0, maxDraws).flatMap((entry) => {
+      const wishes = [...new Set([...recalled, ...due])].slice(0, maxDraws).flatMap((entry) => {
         entry.spentAsked = entry.spent
         return entry.returning && later.has(entry) ? [] : [wishOf(entry, requestsPerWish)]
       })
@@ -209,6 +212,7 @@ export function createAllowanceBook(now: () => number) {
         // It may have been called back while the message was on its way.
         if (entry === undefined || (entry.returning && wish.requests > 0)) continue
         due.delete(entry)
+        recalled.delete(entry)
         entry.returning = false
         entry.lent = entry.held
         entry.lentTokens = entry.heldTokens
@@ -219,7 +223,9 @@ export function createAllowanceBook(now: () => number) {
 
     recall(ref: AccountRef): void {
       const entry = entries.get(accountId(ref))
-      if (entry !== undefined) giveBack(entry, now() + recalledMs)
+      if (entry === undefined) return
+      giveBack(entry, now() + recalledMs)
+      if (entry.returning) recalled.add(entry)
     },
 
     /** What nobody asked for lately goes back, and is forgotten; billing is to hear of the rest. */
