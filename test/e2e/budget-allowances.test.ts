@@ -3,14 +3,22 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { drawAllowances, freeAllowances } from '@penstock/billing-service/money/draw-allowances'
+import {
+  drawAllowances,
+  forgetHolders,
+  freeAllowances,
+} from '@penstock/billing-service/money/draw-allowances'
 import { rebuild } from '@penstock/billing-service/money/rebuild'
 import { reserve } from '@penstock/billing-service/money/reserve'
 import { sweepReservations } from '@penstock/billing-service/money/sweep'
 import { recordUsage } from '@penstock/billing-service/record-usage'
 import { listen } from '@penstock/shared/bus/broadcast'
 import { ask as exchange } from '@penstock/shared/bus/request-reply'
-import type { AccountRef, AllowanceQuestion } from '@penstock/shared/contracts/budget'
+import type {
+  AccountRef,
+  AllowanceQuestion,
+  ReserveQuestion,
+} from '@penstock/shared/contracts/budget'
 import { channels } from '@penstock/shared/contracts/channels'
 import { sql } from 'kysely'
 import { quiet, startDatabases } from './billing-setup.ts'
@@ -39,15 +47,20 @@ after(() => databases.close())
 const wish = (account: AccountRef, requests: number) => {
   return { ...account, amount: String(dollar), tokens: 10, requests }
 }
+type Asked = Partial<Omit<AllowanceQuestion, 'draws'>> & {
+  draws?: (ReserveQuestion & { since?: number })[]
+}
 /** The gateway's next message. */
-const asked = (changes: Partial<AllowanceQuestion>): AllowanceQuestion => {
-  return { holder: 'g', number: ++number, draws: [], wishes: [], ...changes }
+function asked({ draws = [], ...changes }: Asked): AllowanceQuestion {
+  number += 1
+  const told = draws.map((one) => ({ since: number, ...one }))
+  return { holder: 'g', number, answered: 0, draws: told, wishes: [], ...changes }
 }
 /** A budget of a hundred dollars of which gateway `g` may grant so many. */
 async function lent(t: Parameters<typeof freshDatabase>[0], dollars: number) {
   const { db, pool, url } = await freshDatabase(t, databases)
   await setBudget(db, key, { max: 100n * dollar })
-  const tell = (changes: Partial<AllowanceQuestion>) => drawAllowances(pool, asked(changes))
+  const tell = (changes: Asked) => drawAllowances(pool, asked(changes))
   await tell({ wishes: [wish(key, dollars)] })
   const held = async () => (await accountOf(db, key)).reserved / dollar
   assert.equal(await held(), BigInt(dollars))
@@ -118,6 +131,18 @@ test('what was granted becomes the reservation of its request, once, and is sett
   assert.deepEqual(differing.differences, [])
 })
 
+test('what is told again once its usage is booked takes nothing more of the allowance', async (t) => {
+  const { db, tell, held } = await lent(t, 5)
+  const draws = [question('a', dollar)]
+  await tell({ draws })
+  await recordUsage(db, [usage('a', 1)])
+  assert.equal(await held(), 4n)
+  // The answer was lost: the gateway counts on four dollars still.
+  const { accounts } = await tell({ draws: draws.map((one) => ({ ...one, since: number })) })
+  assert.equal(accounts[0]?.allowance.amount, String(4n * dollar))
+  assert.equal(await held(), 4n)
+})
+
 test('a request whose usage was quicker holds nothing any more', async (t) => {
   const { db, tell, held } = await lent(t, 5)
   await recordUsage(db, [usage('quick', 1)])
@@ -155,6 +180,18 @@ test('what a gateway holds of which nobody hears is freed; it is told so, and no
   assert.equal(await held(), 1n)
 })
 
+test('a gateway that comes back after hours, or to an older database, hears that it holds nothing', async (t) => {
+  const { db, tell, held } = await lent(t, 5)
+  await sql`update allowance_holder set heard_at = heard_at - interval '2 hours'`.execute(db)
+  assert.equal(await freeAllowances(db), 1)
+  await forgetHolders(db)
+  assert.deepEqual(await tell({ answered: number }), { ended: true, accounts: [] })
+  await tell({ holder: 'other', wishes: [wish(key, 5)] })
+  await sql`update allowance_holder set heard = heard - 1`.execute(db)
+  const { ended } = await tell({ holder: 'other', answered: number })
+  assert.deepEqual([ended, await held()], [true, 5n])
+})
+
 test('a gateway that is heard while it is being freed either keeps what it holds or hears that it does not', async (t) => {
   const { db, pool, held } = await lent(t, 5)
   const later = new Date(Date.now() + 21_000)
@@ -185,7 +222,7 @@ test('usage that is being booked meanwhile leaves nothing reserved, under whatev
   const fallback = { ...key, model: 'fallback' }
   await setBudget(db, key, {})
   await setBudget(db, fallback, { max: 100n * dollar })
-  const tell = (changes: Partial<AllowanceQuestion>) => drawAllowances(pool, asked(changes))
+  const tell = (changes: Asked) => drawAllowances(pool, asked(changes))
   await tell({ wishes: [wish(fallback, 5)] })
   const drawing = await db.transaction().execute(async (trx) => {
     await recordUsage(trx, [usage('quick', 1)])
@@ -237,7 +274,8 @@ test('two that hold allowances of two accounts, told of in either order, never b
     return drawAllowances(pool, {
       holder: `g${i % 4}`,
       number: i + 1,
-      draws: [question(`r${i}`, dollar, { accounts })],
+      answered: 0,
+      draws: [{ ...question(`r${i}`, dollar, { accounts }), since: i + 1 }],
       wishes: accounts.map((account) => wish(account, 10)),
     })
   })
@@ -261,8 +299,7 @@ test('a service calls back what a gateway holds before it refuses', async (t) =>
   const { db, bus, ask } = await startServices(t, databases, 2)
   await setBudget(db, key, { max: 100n * dollar })
   const { allowance: channel, recall } = channels
-  const tell = (changes: Partial<AllowanceQuestion>) =>
-    exchange(bus, channel, channel.subject(), asked(changes), 5_000)
+  const tell = (changes: Asked) => exchange(bus, channel, channel.subject(), asked(changes), 5_000)
   await tell({ wishes: [wish(key, 6)] })
   const recalled: AccountRef[] = []
   listen(bus, quiet, recall, (account) => {

@@ -31,22 +31,26 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   // them by hashing, with accounts locked.
   await sql`
     create function draw_allowances(
-      holder text, number bigint, draws jsonb, wishes jsonb, at timestamptz
+      holder text, number bigint, answered bigint, draws jsonb, wishes jsonb, at timestamptz
     ) returns setof jsonb language plpgsql ${plans}
     set enable_hashjoin = off set enable_mergejoin = off as $$
     declare
       allowance text := 'allowance/' || holder;
+      known allowance_holder;
     begin
-      -- Told once more meanwhile, under a higher number: done late it would reserve for what is over.
-      insert into allowance_holder as h values (draw_allowances.holder, number, at)
-      on conflict on constraint allowance_holder_pkey do update
-      set heard = excluded.heard, heard_at = excluded.heard_at
-      where h.heard < excluded.heard and not h.ended;
-      if not found then
-        return query select '{"ended": true}'::jsonb from allowance_holder h
-          where h.holder = draw_allowances.holder and h.ended;
+      if answered = 0 then
+        insert into allowance_holder values (draw_allowances.holder, 0, at) on conflict do nothing;
+      end if;
+      select * into known from allowance_holder h where h.holder = draw_allowances.holder for update;
+      -- Of one that was forgotten, or that a database lost as it was restored, the answers do not hold.
+      if known.ended is not false or known.heard < answered then
+        return query select '{"ended": true}'::jsonb;
         return;
       end if;
+      -- Told once more meanwhile, under a higher number: done late it would reserve for what is over.
+      if known.heard >= number then return; end if;
+      update allowance_holder h set heard = number, heard_at = at
+      where h.holder = draw_allowances.holder;
 
       -- And what its owner spends in all, which a settlement of the same request always locks: either
       -- this sees its entry of the ledger, or it sees this reservation.
@@ -66,13 +70,16 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         select q ->> 'requestId' as request_id, q -> 'accounts' as accounts,
           (q ->> 'amount')::numeric as amount, (q ->> 'tokens')::bigint as tokens,
           to_timestamp((q ->> 'expiresAt')::double precision / 1000) as expires_at,
+          (q ->> 'since')::bigint <= known.heard as was_drawn,
           coalesce((
             select true from ledger l where l.kind = 'usage' and l.request_id = q ->> 'requestId'
               and l.status in ('success', 'cancelled') limit 1
           ), false) as has_ended
         from jsonb_array_elements(draws) q
       ), drawn as materialized (
-        select a.kind, a.owner, a.model, q.request_id, q.amount, q.tokens, q.expires_at, q.has_ended
+        -- What was done already, and only not heard to be, may be settled or released by now.
+        select a.kind, a.owner, a.model, q.request_id, q.amount, q.tokens, q.expires_at,
+          q.has_ended, q.was_drawn
         from asked q
         cross join lateral jsonb_to_recordset(q.accounts)
           as k(kind text, owner text collate "C", model text collate "C")
@@ -80,7 +87,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       ), held as (
         insert into reservation (request_id, kind, owner, model, amount, tokens, expires_at)
         select request_id, kind, owner, model, amount, tokens, expires_at
-        from drawn where not has_ended
+        from drawn where not has_ended and not was_drawn
         on conflict do nothing
         returning kind, owner, model, amount, tokens
       ), taken as (
@@ -89,7 +96,8 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         from (
           select kind, owner, model, amount, tokens, amount as held, tokens as held_tokens from held
           union all
-          select kind, owner, model, amount, tokens, 0, 0 from drawn where has_ended
+          select kind, owner, model, amount, tokens, 0, 0 from drawn
+          where has_ended and not was_drawn
         ) as one group by kind, owner, model
       ), wished as materialized (
         select * from jsonb_to_recordset(wishes) as w(kind text, owner text collate "C",

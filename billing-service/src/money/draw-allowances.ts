@@ -18,7 +18,8 @@ import { retryConflicts } from './retry-conflicts.ts'
 
 const statement = {
   name: 'draw-allowances',
-  text: `select draw_allowances($1, $2, $3::jsonb, $4::jsonb, coalesce($5::timestamptz, now())) as account`,
+  text: `select draw_allowances($1, $2, $3, $4::jsonb, $5::jsonb,
+    coalesce($6::timestamptz, now())) as account`,
 }
 const ended = z.object({ account: z.object({ ended: z.literal(true) }) })
 const row = z.object({ account: allowanceReply.shape.accounts.element })
@@ -30,10 +31,10 @@ const row = z.object({ account: allowanceReply.shape.accounts.element })
  */
 export async function drawAllowances(
   pool: Statements,
-  { holder, number, draws, wishes }: AllowanceQuestion,
+  { holder, number, answered, draws, wishes }: AllowanceQuestion,
   at: Date | null = null,
 ): Promise<AllowanceReply> {
-  const values = [holder, number, JSON.stringify(draws), JSON.stringify(wishes), at]
+  const values = [holder, number, answered, JSON.stringify(draws), JSON.stringify(wishes), at]
   const { rows } = await retryConflicts(() => pool.query({ ...statement, values }))
   if (ended.safeParse(rows[0]).success) return { ended: true, accounts: [] }
   // An account whose figures nobody can read is as if nobody had heard of it.

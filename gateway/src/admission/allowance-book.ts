@@ -5,8 +5,8 @@
 import { ChurnMap } from '@penstock/shared/churn-map'
 import {
   type AccountRef,
-  type AllowanceQuestion,
   type AllowanceReply,
+  type AllowanceWish,
   accountId,
   maxDraws,
   type ReserveQuestion,
@@ -32,7 +32,10 @@ export interface Taken {
   spent(cost: bigint): void
 }
 
-export type Message = Omit<AllowanceQuestion, 'holder' | 'number'>
+export interface Message {
+  draws: ReserveQuestion[]
+  wishes: AllowanceWish[]
+}
 
 /** An allowance pays for so many requests like the one that it was wished for, or as many as it can. */
 const requestsPerWish = 64

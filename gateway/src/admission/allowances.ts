@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { listen } from '@penstock/shared/bus/broadcast'
 import type { Bus } from '@penstock/shared/bus/connect'
 import { ask } from '@penstock/shared/bus/request-reply'
-import type { ReserveQuestion } from '@penstock/shared/contracts/budget'
+import type { AllowanceQuestion, ReserveQuestion } from '@penstock/shared/contracts/budget'
 import { channels } from '@penstock/shared/contracts/channels'
 import { toErrorInfo } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
@@ -36,6 +36,10 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
   // Where it is not known what billing made of a message, all is told once more under a higher number,
   // and what is handled after that changes nothing.
   let number = 0
+  /** The highest that was answered under this name. */
+  let answered = 0
+  /** The number of the first message that told of a request, until one is answered. */
+  const firsts = new Map<string, number>()
   let telling: Promise<void> | null = null
   let timer: NodeJS.Timeout | null = null
 
@@ -64,14 +68,37 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
     const { allowance: channel } = channels
     try {
       number += 1
-      const question = { holder, number, ...message }
+      const question = questionOf(message)
       const reply = await ask(bus, channel, channel.subject(), question, askMs)
       if (reply.ended) startAnew()
-      else book.heard(message, reply, askedAt)
+      else {
+        answered = number
+        book.heard(message, reply, askedAt)
+        forget(message)
+      }
     } catch (error) {
       unheard(message, error)
       await pause()
     }
+  }
+
+  function questionOf({ draws, wishes }: Message): AllowanceQuestion {
+    const told = draws.map((one) => {
+      const since = firsts.get(one.requestId) ?? number
+      firsts.set(one.requestId, since)
+      return { ...one, since }
+    })
+    return { holder, number, answered, draws: told, wishes }
+  }
+
+  function forget({ draws }: Message): void {
+    for (const { requestId } of draws) firsts.delete(requestId)
+  }
+
+  /** Under another name, with nothing. */
+  function rename(): void {
+    holder = randomUUID()
+    answered = 0
   }
 
   function unheard(message: Message, error: unknown): void {
@@ -80,15 +107,16 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
       log.debug({ reason }, 'cannot tell of allowances')
       return
     }
-    holder = randomUUID()
+    rename()
     book.drop(message)
+    forget(message)
     const requests = message.draws.map(({ requestId }) => requestId)
     log.error({ code, reason, requests }, 'billing does not take what was granted')
   }
 
   /** Billing took this gateway for dead, because nobody heard of it, or of billing. */
   function startAnew(): void {
-    holder = randomUUID()
+    rename()
     book.ended()
   }
 
