@@ -107,6 +107,27 @@ test('what billing never answered is told again under a higher number, with what
   assert.equal(errors, 0)
 })
 
+test('billing that always takes longer than usual is waited for all the same', async () => {
+  await lend()
+  const lends = billing
+  // Without an answer once the gateway has given up.
+  fake.onRequest = async (_, asked, timeoutMs = 0) => {
+    const parsed = allowanceQuestion.parse(asked)
+    told.push(parsed)
+    if (timeoutMs < 400) {
+      await sleep(timeoutMs)
+      throw new TimeoutError()
+    }
+    await sleep(400)
+    return lends(parsed)
+  }
+  const asked = question()
+  assert.ok(allowances.take(asked))
+  const patience = sleep(5_000, 'never', { ref: false })
+  assert.equal(await Promise.race([allowances.told(asked.requestId), patience]), undefined)
+  assert.equal(errors, 0)
+})
+
 test('what billing cannot take is said, and not told for ever', async () => {
   await lend()
   billing = async () => ({ failed: { code: 'invalid_request', message: 'This cannot be drawn.' } })

@@ -4,7 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { listen } from '@penstock/shared/bus/broadcast'
 import type { Bus } from '@penstock/shared/bus/connect'
-import { ask } from '@penstock/shared/bus/request-reply'
+import { ask, isUnanswered } from '@penstock/shared/bus/request-reply'
 import type { AllowanceQuestion, ReserveQuestion } from '@penstock/shared/contracts/budget'
 import { channels } from '@penstock/shared/contracts/channels'
 import { toErrorInfo } from '@penstock/shared/contracts/errors'
@@ -22,12 +22,15 @@ export interface Allowances {
 
 /** What is not urgent waits for more to go in the same message, in milliseconds. */
 const gatherMs = 10
+/** An answer is waited for so long, in milliseconds; longer where the last one took longer, or never came. */
 const askMs = 250
+const maxAskMs = 2_000
 /** Billing is away: asked again so much later, in milliseconds. */
 const retryMs = 50
 const tidyMs = 1_000
 const closeMs = 1_000
 
+const patienceAfter = (ms: number) => Math.min(maxAskMs, Math.max(askMs, ms))
 const pause = () => sleep(retryMs, undefined, { ref: false })
 
 export function createAllowances(bus: Bus, log: Logger): Allowances {
@@ -40,6 +43,8 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
   let answered = 0
   /** The number of the first message that told of a request, until one is answered. */
   const firsts = new Map<string, number>()
+  // Asked again before it has answered, a slow billing service would never be heard.
+  let patienceMs = askMs
   let telling: Promise<void> | null = null
   let timer: NodeJS.Timeout | null = null
 
@@ -69,7 +74,8 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
     try {
       number += 1
       const question = questionOf(message)
-      const reply = await ask(bus, channel, channel.subject(), question, askMs)
+      const reply = await ask(bus, channel, channel.subject(), question, patienceMs)
+      patienceMs = patienceAfter(2 * (performance.now() - askedAt))
       if (reply.ended) startAnew()
       else {
         answered = number
@@ -104,6 +110,7 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
   function unheard(message: Message, error: unknown): void {
     const { code, message: reason } = toErrorInfo(error)
     if (code === 'service_unavailable') {
+      if (isUnanswered(error)) patienceMs = patienceAfter(2 * patienceMs)
       log.debug({ reason }, 'cannot tell of allowances')
       return
     }
