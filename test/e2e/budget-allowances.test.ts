@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { openDatabase } from '@penstock/billing-service/database'
 import {
   drawAllowances,
   forgetHolders,
@@ -254,6 +255,27 @@ test('to give back a few of thousands of allowances takes no longer than to be l
   const back = [await tell(0, 0), await tell(250, 0), await tell(500, 0)]
   const mean = lending.reduce((sum, ms) => sum + ms, 0) / lending.length
   assert.ok(Math.min(...back) < 4 * mean, `${back} for ${mean}`)
+})
+
+test('a gateway that held thousands is freed in statements that are short', async (t) => {
+  const { db, pool, url } = await freshDatabase(t, databases)
+  await sql`insert into account (kind, owner) select 'key', i::text from generate_series(0, 19999) i
+    `.execute(db)
+  await drawAllowances(pool, asked({ wishes: [wish({ ...key, owner: '0' }, 1)] }))
+  await sql`insert into reservation (request_id, kind, owner, model, amount, tokens, expires_at)
+    select 'allowance/g', kind, owner, model, 1, 1, 'infinity' from account where owner <> '0'
+    `.execute(db)
+  await sql`update account set reserved_amount = 1, reserved_tokens = 1 where owner <> '0'`.execute(
+    db,
+  )
+  const hasty = openDatabase({ databaseUrl: url, max: 1, statementTimeoutMs: 200 })
+  try {
+    assert.equal(await freeAllowances(hasty, new Date(Date.now() + 21_000)), 20_000)
+  } finally {
+    await hasty.destroy()
+  }
+  const held = db.selectFrom('account').select('owner').where('reserved_amount', '>', '0')
+  assert.deepEqual([await held.execute(), await reservations(db)], [[], []])
 })
 
 test('a refusal says whether something is lent', async (t) => {

@@ -160,27 +160,41 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       from after;
     end $$`.execute(db)
 
-  // Frees all that one gateway holds of which nobody heard for a lease. It is not heard meanwhile: either
-  // it was before, and keeps what it holds, or it is told afterwards that it does not.
+  // Frees what one gateway holds of which nobody heard for a lease, so many allowances at most: whoever
+  // asks for those accounts waits for it. The gateway is not heard meanwhile: either it was before, and
+  // keeps what it holds, or it is told afterwards that it does not.
   // @returns how many allowances; null: no gateway is left to be freed
   await sql`
-    create function free_allowances(at timestamptz) returns bigint language plpgsql ${plans} as $$
+    create function free_allowances(at timestamptz, most integer) returns bigint
+    language plpgsql ${plans} as $$
     declare
       gone text;
+      holders account_key[];
       freed bigint;
     begin
-      update allowance_holder h set ended = true
-      where h.holder = (
-        select o.holder from allowance_holder o where not o.ended and o.heard_at <= at - ${lease}
-        order by o.heard_at limit 1 for update skip locked
-      )
-      returning 'allowance/' || h.holder into gone;
+      -- One that was begun with comes first.
+      select 'allowance/' || o.holder into gone from allowance_holder o
+      where o.ended and exists (
+        select from reservation r where r.request_id = 'allowance/' || o.holder
+      ) limit 1 for update skip locked;
+      if gone is null then
+        update allowance_holder h set ended = true
+        where h.holder = (
+          select o.holder from allowance_holder o where not o.ended and o.heard_at <= at - ${lease}
+          order by o.heard_at limit 1 for update skip locked
+        )
+        returning 'allowance/' || h.holder into gone;
+      end if;
       if gone is null then return null; end if;
-      perform lock_accounts(array(
-        select row(r.kind, r.owner, r.model)::account_key from reservation r where r.request_id = gone
-      ), at);
+      holders := array(
+        select row(r.kind, r.owner, r.model)::account_key from reservation r
+        where r.request_id = gone limit most
+      );
+      perform lock_accounts(holders, at);
       with back as (
-        delete from reservation r where r.request_id = gone
+        delete from reservation r using (select k.*, gone as request_id from unnest(holders) k offset 0) k
+        where r.kind = k.kind and r.owner = k.owner and r.model = k.model
+          and r.request_id = k.request_id
         returning r.kind, r.owner, r.model, r.amount, r.tokens
       ), less as (
         update account a set reserved_amount = greatest(0, a.reserved_amount - f.amount),
