@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ReserveQuestion, ReserveReply } from '@penstock/shared/contracts/budget'
 import type { PenstockError } from '@penstock/shared/contracts/errors'
 import pino from 'pino'
@@ -160,6 +161,23 @@ test('an account is called back for half a second at most, and then counts as it
   now += 1_001
   await ask(['f'])
   assert.ok(recalls > before)
+})
+
+test('it is called back again before gateways that gave back wish for it anew', async () => {
+  const recalledAt: number[] = []
+  const desk = createReserveDesk({
+    log: quiet,
+    reserve: async (questions) => questions.map(() => refused(true)),
+    recall: () => recalledAt.push(performance.now()),
+  })
+  await desk.ask(question('first'))
+  const before = recalledAt.length
+  for (let i = 0; recalledAt.length === before && i < 300; i++) {
+    void desk.ask(question(`r${i}`))
+    await sleep(10)
+  }
+  const [last = 0, next = Number.POSITIVE_INFINITY] = recalledAt.slice(before - 1)
+  assert.ok(next - last < 2_000, String(next - last))
 })
 
 test('an answer that nobody can read is no answer, to that question alone', async () => {

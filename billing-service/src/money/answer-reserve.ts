@@ -35,8 +35,11 @@ const retryMs = 500
 const recallMs = 500
 /** The first pause; each further one is twice as long. */
 const recallPauseMs = 10
-/** An account that was called back in vain is not called back again for so long, in milliseconds. */
-const inVainMs = 2_000
+/**
+ * An account that was called back in vain is not called back again for so long, in milliseconds. With the
+ * last pause that is less than the two seconds after which other gateways hold some of it again.
+ */
+const inVainMs = 1_500
 const maxInVain = 1_000
 /** An outage is said again after so long, in milliseconds. */
 const sayAgainMs = 30_000
