@@ -377,6 +377,30 @@ describe('what a key has spent', () => {
   })
 })
 
+test('no message, nor its answer, is larger than NATS takes, however many accounts pay', () => {
+  const accounts = Array.from({ length: 8 }, (_, i) => ({
+    kind: 'member' as const,
+    owner: `${'團'.repeat(256)}/${'用'.repeat(256)}`,
+    model: `${i}${'模'.repeat(255)}`,
+  }))
+  for (let i = 0; i < 2; i++) book.take(question({ accounts }))
+  const allowance = { amount: '10000', tokens: 2_000 }
+  hearOf(next(), ...accounts.map((one) => ({ ...standing(one), allowance })))
+  const asked = Array.from({ length: 250 }, () => question({ accounts }))
+  for (const one of asked) assert.ok(book.take(one))
+  const told: string[] = []
+  for (let message = book.next(); message !== null; message = book.next()) {
+    assert.ok(Buffer.byteLength(JSON.stringify(message)) < 800_000)
+    assert.ok(message.draws.length > 0)
+    told.push(...message.draws.map(({ requestId }) => requestId))
+    hearOf(message)
+  }
+  assert.deepEqual(
+    told,
+    asked.map(({ requestId }) => requestId),
+  )
+})
+
 test('billing is told of a thousand requests at most; the next asks as if there were no allowance', () => {
   lend(1_000_000, 1_000_000)
   for (let i = 0; i < 1_000; i++) assert.ok(book.take(question()))

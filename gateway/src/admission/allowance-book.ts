@@ -42,6 +42,8 @@ const requestsPerWish = 64
 /** What billing has not been told of, and accounts looked at, at most. */
 const maxUntold = 1_000
 const maxAccounts = 20_000
+/** Of what NATS takes in one message, a megabyte, by `weightOf`; half of it for what was granted. */
+const maxWeight = 700_000
 /** In milliseconds: allowances are used so long after billing was last heard of; it keeps them for twice that. */
 const usableMs = 10_000
 /** Where there is nothing to tell, billing hears so often that this gateway is there. */
@@ -53,6 +55,11 @@ const recalledMs = 2_000
 const emptyMs = 250
 /** What is known of an account may be so old; after that, billing is told at once, and says anew. */
 const freshMs = 50
+
+/** Bytes that an account takes in a message or in its answer, at most: its names, and what is said of it. */
+function weightOf({ owner, model }: AccountRef): number {
+  return 350 + 3 * (owner.length + model.length)
+}
 
 /** A request that was granted, and billing is not known to have been told of. */
 interface Untold {
@@ -175,15 +182,22 @@ export function createAllowanceBook(now: () => number) {
       const draws: ReserveQuestion[] = []
       /** Granted of these, but not told with this message: they cannot go back yet. */
       const later = new Set<Entry>()
+      let weight = 0
       for (const { question, entries: payers } of untold.values()) {
-        const isTold = draws.length < maxDraws
-        if (isTold) draws.push(question)
+        // Once one is not told, none behind it is: what is told again begins with what was told before.
+        const isTold = later.size === 0 && draws.length < maxDraws && weight < maxWeight / 2
+        if (isTold) {
+          draws.push(question)
+          for (const { ref } of payers) weight += weightOf(ref)
+        }
         for (const payer of payers) {
           if (isTold) payer.spentAsked = payer.spent
           else later.add(payer)
         }
       }
       const wishes = [...new Set([...recalled, ...due])].slice(0, maxDraws).flatMap((entry) => {
+        if (weight >= maxWeight) return []
+        weight += weightOf(entry.ref)
         entry.spentAsked = entry.spent
         return entry.returning && later.has(entry) ? [] : [wishOf(entry, requestsPerWish)]
       })
