@@ -41,7 +41,7 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
   let number = 0
   /** The highest that was answered under this name. */
   let answered = 0
-  /** The number of the first message that told of a request, until one is answered. */
+  /** Of requests that were told of in vain: the number of the first message that did. */
   const firsts = new Map<string, number>()
   // Asked again before it has answered, a slow billing service would never be heard.
   let patienceMs = askMs
@@ -89,15 +89,12 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
   }
 
   function questionOf({ draws, wishes }: Message): AllowanceQuestion {
-    const told = draws.map((one) => {
-      const since = firsts.get(one.requestId) ?? number
-      firsts.set(one.requestId, since)
-      return { ...one, since }
-    })
+    const told = draws.map((one) => ({ ...one, since: firsts.get(one.requestId) ?? number }))
     return { holder, number, answered, draws: told, wishes }
   }
 
   function forget({ draws }: Message): void {
+    if (firsts.size === 0) return
     for (const { requestId } of draws) firsts.delete(requestId)
   }
 
@@ -110,6 +107,9 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
   function unheard(message: Message, error: unknown): void {
     const { code, message: reason } = toErrorInfo(error)
     if (code === 'service_unavailable') {
+      for (const { requestId } of message.draws) {
+        if (!firsts.has(requestId)) firsts.set(requestId, number)
+      }
       if (isUnanswered(error)) patienceMs = patienceAfter(2 * patienceMs)
       log.debug({ reason }, 'cannot tell of allowances')
       return
