@@ -360,6 +360,24 @@ describe('what a key has spent', () => {
     assert.equal(spentOf(book.take(question())), '13')
   })
 
+  test('is what billing says when that stays less for minutes: it was corrected, or cost less', () => {
+    lend()
+    let taken = book.take(question())
+    hear(next(), 640, 128, { spent: '100' })
+    for (let i = 1; i <= 14; i++) {
+      time += 9_000
+      taken = book.take(question())
+      taken?.spent(1n)
+      // Eighty were given back.
+      hear(next(), 640, 128, { spent: String(20 + i) })
+      if (i <= 6) assert.equal(spentOf(taken), String(100 + i))
+    }
+    time += 9_000
+    taken = book.take(question())
+    hear(next(), 640, 128, { spent: '34' })
+    assert.equal(spentOf(taken), '34')
+  })
+
   test('never goes back within a period, however far behind billing is', () => {
     lend()
     const taken = book.take(question())

@@ -16,6 +16,7 @@ import {
   countedIn,
   covers,
   type Entry,
+  endLead,
   isHalfLeft,
   isHeld,
   isOverdrawn,
@@ -218,6 +219,7 @@ export function createAllowanceBook(now: () => number) {
         const entry = entries.get(accountId(standing))
         if (entry === undefined) continue
         entry.spentCounted = countedIn(entry, standing)
+        endLead(entry, askedAt)
         entry.standing = standing
         entry.stoodAt = askedAt
         entry.held = BigInt(allowance.amount)
