@@ -163,6 +163,40 @@ test('an account is called back for half a second at most, and then counts as it
   assert.ok(recalls > before)
 })
 
+test('whoever waits for a gateway that is gone does not keep those waiting who do not', async () => {
+  const begun = performance.now()
+  const others: Promise<number>[] = []
+  let isRecalled = false
+  const desk = createReserveDesk({
+    log: quiet,
+    reserve: async (questions) => {
+      // The next pause of those that are asked now is a long one, and some go together with these.
+      const isLate = performance.now() - begun > 290
+      const [first, second] = questions
+      const isAlone = first?.requestId !== 'other' && second === undefined
+      if (isLate && isAlone && others.length < 8) others.push(askOther())
+      return questions.map(({ requestId }) => {
+        if (requestId !== 'other') return refused(true)
+        return isRecalled ? granted : { ...refused(true), by: { ...standing, owner: 'other' } }
+      })
+    },
+    recall: ({ owner }) => {
+      if (owner === 'other') isRecalled = true
+    },
+  })
+  async function askOther(): Promise<number> {
+    isRecalled = false
+    const askedAt = performance.now()
+    await desk.ask(question('other'))
+    return performance.now() - askedAt
+  }
+  const names = Array.from({ length: 12 }, (_, i) => `r${i}`)
+  await Promise.all(names.map((name) => desk.ask(question(name))))
+  const took = await Promise.all(others)
+  assert.ok(took.length > 1)
+  assert.ok(Math.max(...took) < 150, String(took))
+})
+
 test('it is called back again before gateways that gave back wish for it anew', async () => {
   const recalledAt: number[] = []
   const desk = createReserveDesk({

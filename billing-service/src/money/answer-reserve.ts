@@ -52,6 +52,12 @@ interface Waiting {
   reject(error: PenstockError): void
 }
 
+/** Who will be asked about again at the same time, and what is called back for them. */
+interface Alike {
+  batch: Waiting[]
+  accounts: Map<string, AccountRef>
+}
+
 /** @returns stop: what waits by then is refused as unavailable, and may be asked of another service */
 export function answerReserve(bus: Bus, log: Logger, reserve: Reserve): () => void {
   const recall = (account: AccountRef) => broadcast(bus, channels.recall, account)
@@ -104,18 +110,22 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
   async function handle(batch: Waiting[]): Promise<void> {
     try {
       const replies = await reserve(batch.map(({ question }) => question))
-      const lenders = new Map<string, AccountRef>()
-      const lent: Waiting[] = []
+      /** By how often they were called back for: those who waited in vain for long wait longer. */
+      const lent = new Map<number, Alike>()
       for (const [index, one] of batch.entries()) {
         const reply = replies[index]
         if (reply === undefined) one.reject(unavailable('The budget could not be checked.'))
         else if (reply.granted || !reply.lent || !mayRecall(one, reply.by)) one.resolve(reply)
         else {
-          lenders.set(accountId(reply.by), reply.by)
-          lent.push(one)
+          const alike: Alike = lent.get(one.recalls) ?? { batch: [], accounts: new Map() }
+          alike.batch.push(one)
+          alike.accounts.set(accountId(reply.by), reply.by)
+          lent.set(one.recalls, alike)
         }
       }
-      if (lent.length > 0) void askAgain(lent, lenders.values())
+      for (const [recalls, { batch, accounts }] of lent) {
+        void askAgain(batch, accounts.values(), recalls)
+      }
     } catch (error) {
       await failed(batch, error)
     }
@@ -131,10 +141,9 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
   }
 
   /** Once the gateways had time to give back what they hold of these accounts. */
-  async function askAgain(batch: Waiting[], accounts: Iterable<AccountRef>): Promise<void> {
+  async function askAgain(batch: Waiting[], accounts: Iterable<AccountRef>, recalls: number) {
     for (const { kind, owner, model } of accounts) recall({ kind, owner, model })
     recalling += batch.length
-    const recalls = Math.max(...batch.map((one) => one.recalls))
     await sleep(recallPauseMs * 2 ** recalls)
     recalling -= batch.length
     for (const one of batch) admit({ ...one, recalls: recalls + 1 })
