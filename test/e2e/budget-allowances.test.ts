@@ -3,15 +3,25 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { drawAllowances, freeAllowances } from '@penstock/billing-service/money/draw-allowances'
+import { openDatabase } from '@penstock/billing-service/database'
+import {
+  drawAllowances,
+  forgetHolders,
+  freeAllowances,
+} from '@penstock/billing-service/money/draw-allowances'
 import { rebuild } from '@penstock/billing-service/money/rebuild'
 import { reserve } from '@penstock/billing-service/money/reserve'
 import { sweepReservations } from '@penstock/billing-service/money/sweep'
 import { recordUsage } from '@penstock/billing-service/record-usage'
 import { listen } from '@penstock/shared/bus/broadcast'
 import { ask as exchange } from '@penstock/shared/bus/request-reply'
-import type { AccountRef, AllowanceQuestion } from '@penstock/shared/contracts/budget'
+import type {
+  AccountRef,
+  AllowanceQuestion,
+  ReserveQuestion,
+} from '@penstock/shared/contracts/budget'
 import { channels } from '@penstock/shared/contracts/channels'
+import { sql } from 'kysely'
 import { quiet, startDatabases } from './billing-setup.ts'
 import {
   accountOf,
@@ -38,15 +48,20 @@ after(() => databases.close())
 const wish = (account: AccountRef, requests: number) => {
   return { ...account, amount: String(dollar), tokens: 10, requests }
 }
+type Asked = Partial<Omit<AllowanceQuestion, 'draws'>> & {
+  draws?: (ReserveQuestion & { since?: number })[]
+}
 /** The gateway's next message. */
-const asked = (changes: Partial<AllowanceQuestion>): AllowanceQuestion => {
-  return { holder: 'g', number: ++number, draws: [], wishes: [], ...changes }
+function asked({ draws = [], ...changes }: Asked): AllowanceQuestion {
+  number += 1
+  const told = draws.map((one) => ({ since: number, ...one }))
+  return { holder: 'g', number, answered: 0, draws: told, wishes: [], ...changes }
 }
 /** A budget of a hundred dollars of which gateway `g` may grant so many. */
 async function lent(t: Parameters<typeof freshDatabase>[0], dollars: number) {
   const { db, pool, url } = await freshDatabase(t, databases)
   await setBudget(db, key, { max: 100n * dollar })
-  const tell = (changes: Partial<AllowanceQuestion>) => drawAllowances(pool, asked(changes))
+  const tell = (changes: Asked) => drawAllowances(pool, asked(changes))
   await tell({ wishes: [wish(key, dollars)] })
   const held = async () => (await accountOf(db, key)).reserved / dollar
   assert.equal(await held(), BigInt(dollars))
@@ -117,6 +132,18 @@ test('what was granted becomes the reservation of its request, once, and is sett
   assert.deepEqual(differing.differences, [])
 })
 
+test('what is told again once its usage is booked takes nothing more of the allowance', async (t) => {
+  const { db, tell, held } = await lent(t, 5)
+  const draws = [question('a', dollar)]
+  await tell({ draws })
+  await recordUsage(db, [usage('a', 1)])
+  assert.equal(await held(), 4n)
+  // The answer was lost: the gateway counts on four dollars still.
+  const { accounts } = await tell({ draws: draws.map((one) => ({ ...one, since: number })) })
+  assert.equal(accounts[0]?.allowance.amount, String(4n * dollar))
+  assert.equal(await held(), 4n)
+})
+
 test('a request whose usage was quicker holds nothing any more', async (t) => {
   const { db, tell, held } = await lent(t, 5)
   await recordUsage(db, [usage('quick', 1)])
@@ -157,6 +184,18 @@ test('what a gateway holds of which nobody hears is freed; it is told so, and no
   assert.equal(await held(), 1n)
 })
 
+test('a gateway that comes back after hours, or to an older database, hears that it holds nothing', async (t) => {
+  const { db, tell, held } = await lent(t, 5)
+  await sql`update allowance_holder set heard_at = heard_at - interval '2 hours'`.execute(db)
+  assert.equal(await freeAllowances(db), 1)
+  await forgetHolders(db)
+  assert.deepEqual(await tell({ answered: number }), { ended: true, accounts: [] })
+  await tell({ holder: 'other', wishes: [wish(key, 5)] })
+  await sql`update allowance_holder set heard = heard - 1`.execute(db)
+  const { ended } = await tell({ holder: 'other', answered: number })
+  assert.deepEqual([ended, await held()], [true, 5n])
+})
+
 test('a gateway that is heard while it is being freed either keeps what it holds or hears that it does not', async (t) => {
   const { db, pool, held } = await lent(t, 5)
   const later = new Date(Date.now() + 21_000)
@@ -187,7 +226,7 @@ test('usage that is being booked meanwhile leaves nothing reserved, under whatev
   const fallback = { ...key, model: 'fallback' }
   await setBudget(db, key, {})
   await setBudget(db, fallback, { max: 100n * dollar })
-  const tell = (changes: Partial<AllowanceQuestion>) => drawAllowances(pool, asked(changes))
+  const tell = (changes: Asked) => drawAllowances(pool, asked(changes))
   await tell({ wishes: [wish(fallback, 5)] })
   const drawing = await db.transaction().execute(async (trx) => {
     await recordUsage(trx, [usage('quick', 1)])
@@ -198,6 +237,48 @@ test('usage that is being booked meanwhile leaves nothing reserved, under whatev
   })
   await drawing.drawing
   assert.deepEqual(await reservations(db), [['allowance/g', 4n * dollar]])
+})
+
+test('to give back a few of thousands of allowances takes no longer than to be lent them', async (t) => {
+  const { db, pool } = await freshDatabase(t, databases)
+  await sql`insert into account (kind, owner) select 'key', i::text from generate_series(0, 9999) i
+    `.execute(db)
+  /** In milliseconds. */
+  async function tell(from: number, requests: number): Promise<number> {
+    const owners = Array.from({ length: 250 }, (_, i) => String(from + i))
+    const begun = performance.now()
+    const wishes = owners.map((owner) => wish({ ...key, owner }, requests))
+    await drawAllowances(pool, asked({ wishes }))
+    return performance.now() - begun
+  }
+  const lending: number[] = []
+  for (let from = 0; from < 10_000; from += 250) lending.push(await tell(from, 64))
+  // Written again since, as those are that are granted of.
+  for (const from of [0, 250, 500]) await tell(from, 65)
+  const back = [await tell(0, 0), await tell(250, 0), await tell(500, 0)]
+  const mean = lending.reduce((sum, ms) => sum + ms, 0) / lending.length
+  assert.ok(Math.min(...back) < 4 * mean, `${back} for ${mean}`)
+})
+
+test('a gateway that held thousands is freed in statements that are short', async (t) => {
+  const { db, pool, url } = await freshDatabase(t, databases)
+  await sql`insert into account (kind, owner) select 'key', i::text from generate_series(0, 19999) i
+    `.execute(db)
+  await drawAllowances(pool, asked({ wishes: [wish({ ...key, owner: '0' }, 1)] }))
+  await sql`insert into reservation (request_id, kind, owner, model, amount, tokens, expires_at)
+    select 'allowance/g', kind, owner, model, 1, 1, 'infinity' from account where owner <> '0'
+    `.execute(db)
+  await sql`update account set reserved_amount = 1, reserved_tokens = 1 where owner <> '0'`.execute(
+    db,
+  )
+  const hasty = openDatabase({ databaseUrl: url, max: 1, statementTimeoutMs: 200 })
+  try {
+    assert.equal(await freeAllowances(hasty, new Date(Date.now() + 21_000)), 20_000)
+  } finally {
+    await hasty.destroy()
+  }
+  const held = db.selectFrom('account').select('owner').where('reserved_amount', '>', '0')
+  assert.deepEqual([await held.execute(), await reservations(db)], [[], []])
 })
 
 test('a refusal says whether something is lent', async (t) => {
@@ -218,7 +299,8 @@ test('two that hold allowances of two accounts, told of in either order, never b
     return drawAllowances(pool, {
       holder: `g${i % 4}`,
       number: i + 1,
-      draws: [question(`r${i}`, dollar, { accounts })],
+      answered: 0,
+      draws: [{ ...question(`r${i}`, dollar, { accounts }), since: i + 1 }],
       wishes: accounts.map((account) => wish(account, 10)),
     })
   })
@@ -242,8 +324,7 @@ test('a service calls back what a gateway holds before it refuses', async (t) =>
   const { db, bus, ask } = await startServices(t, databases, 2)
   await setBudget(db, key, { max: 100n * dollar })
   const { allowance: channel, recall } = channels
-  const tell = (changes: Partial<AllowanceQuestion>) =>
-    exchange(bus, channel, channel.subject(), asked(changes), 5_000)
+  const tell = (changes: Asked) => exchange(bus, channel, channel.subject(), asked(changes), 5_000)
   await tell({ wishes: [wish(key, 6)] })
   const recalled: AccountRef[] = []
   listen(bus, quiet, recall, (account) => {

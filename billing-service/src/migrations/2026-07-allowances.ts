@@ -47,22 +47,26 @@ export async function up(db: Kysely<unknown>): Promise<void> {
   // them by hashing, with accounts locked.
   await sql`
     create function draw_allowances(
-      holder text, number bigint, draws jsonb, wishes jsonb, at timestamptz
+      holder text, number bigint, answered bigint, draws jsonb, wishes jsonb, at timestamptz
     ) returns setof jsonb language plpgsql ${plans}
     set enable_hashjoin = off set enable_mergejoin = off as $$
     declare
       allowance text := 'allowance/' || holder;
+      known allowance_holder;
     begin
-      -- Told once more meanwhile, under a higher number: done late it would reserve for what is over.
-      insert into allowance_holder as h values (draw_allowances.holder, number, at)
-      on conflict on constraint allowance_holder_pkey do update
-      set heard = excluded.heard, heard_at = excluded.heard_at
-      where h.heard < excluded.heard and not h.ended;
-      if not found then
-        return query select '{"ended": true}'::jsonb from allowance_holder h
-          where h.holder = draw_allowances.holder and h.ended;
+      if answered = 0 then
+        insert into allowance_holder values (draw_allowances.holder, 0, at) on conflict do nothing;
+      end if;
+      select * into known from allowance_holder h where h.holder = draw_allowances.holder for update;
+      -- Of one that was forgotten, or that a database lost as it was restored, the answers do not hold.
+      if known.ended is not false or known.heard < answered then
+        return query select '{"ended": true}'::jsonb;
         return;
       end if;
+      -- Told once more meanwhile, under a higher number: done late it would reserve for what is over.
+      if known.heard >= number then return; end if;
+      update allowance_holder h set heard = number, heard_at = at
+      where h.holder = draw_allowances.holder;
 
       -- And what its owner spends in all, which a settlement of the same request always locks: either
       -- this sees its entry of the ledger, or it sees this reservation.
@@ -82,13 +86,16 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         select q ->> 'requestId' as request_id, q -> 'accounts' as accounts,
           (q ->> 'amount')::numeric as amount, (q ->> 'tokens')::bigint as tokens,
           to_timestamp((q ->> 'expiresAt')::double precision / 1000) as expires_at,
+          (q ->> 'since')::bigint <= known.heard as was_drawn,
           coalesce((
             select true from ledger l where l.kind = 'usage' and l.request_id = q ->> 'requestId'
               and l.status in ('success', 'cancelled') limit 1
           ), false) as has_ended
         from jsonb_array_elements(draws) q
       ), drawn as materialized (
-        select a.kind, a.owner, a.model, q.request_id, q.amount, q.tokens, q.expires_at, q.has_ended
+        -- What was done already, and only not heard to be, may be settled or released by now.
+        select a.kind, a.owner, a.model, q.request_id, q.amount, q.tokens, q.expires_at,
+          q.has_ended, q.was_drawn
         from asked q
         cross join lateral jsonb_to_recordset(q.accounts)
           as k(kind text, owner text collate "C", model text collate "C")
@@ -96,7 +103,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       ), held as (
         insert into reservation (request_id, kind, owner, model, amount, tokens, expires_at)
         select request_id, kind, owner, model, amount, tokens, expires_at
-        from drawn where not has_ended
+        from drawn where not has_ended and not was_drawn
         on conflict do nothing
         returning kind, owner, model, amount, tokens
       ), taken as (
@@ -105,14 +112,16 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         from (
           select kind, owner, model, amount, tokens, amount as held, tokens as held_tokens from held
           union all
-          select kind, owner, model, amount, tokens, 0, 0 from drawn where has_ended
+          select kind, owner, model, amount, tokens, 0, 0 from drawn
+          where has_ended and not was_drawn
         ) as one group by kind, owner, model
       ), wished as materialized (
         select * from jsonb_to_recordset(wishes) as w(kind text, owner text collate "C",
           model text collate "C", amount numeric, tokens bigint, requests bigint)
       ), before as materialized (
         -- had: the allowance before. rest: after these draws. held: reserved for requests by them.
-        select a as account, a.kind, a.owner, a.model,
+        -- request_id: the allowance's, as a column, so that one of thousands is found by its whole key.
+        select a as account, a.kind, a.owner, a.model, allowance as request_id,
           coalesce(r.amount, 0) as had, coalesce(r.tokens, 0) as had_tokens,
           greatest(0, coalesce(r.amount, 0) - coalesce(t.amount, 0)) as rest,
           greatest(0, coalesce(r.tokens, 0) - coalesce(t.tokens, 0)) as rest_tokens,
@@ -139,7 +148,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         from roomy
       ), after as materialized (
         -- amount, tokens: the allowance from now on.
-        select account, kind, owner, model, had, had_tokens, held, held_tokens,
+        select account, kind, owner, model, request_id, had, had_tokens, held, held_tokens,
           case requests when 0 then 0 else greatest(rest, lent * one) end as amount,
           case requests when 0 then 0 else greatest(rest_tokens, (lent * one_tokens)::bigint) end
             as tokens
@@ -152,7 +161,7 @@ export async function up(db: Kysely<unknown>): Promise<void> {
         set amount = excluded.amount, tokens = excluded.tokens
       ), gone as (
         delete from reservation r using after f
-        where f.amount = 0 and f.tokens = 0 and r.request_id = allowance
+        where f.amount = 0 and f.tokens = 0 and r.request_id = f.request_id
           and r.kind = f.kind and r.owner = f.owner and r.model = f.model
       ), moved as (
         update account a set reserved_amount = a.reserved_amount + f.held + f.amount - f.had,
@@ -167,27 +176,41 @@ export async function up(db: Kysely<unknown>): Promise<void> {
       from after;
     end $$`.execute(db)
 
-  // Frees all that one gateway holds of which nobody heard for a lease. It is not heard meanwhile: either
-  // it was before, and keeps what it holds, or it is told afterwards that it does not.
+  // Frees what one gateway holds of which nobody heard for a lease, so many allowances at most: whoever
+  // asks for those accounts waits for it. The gateway is not heard meanwhile: either it was before, and
+  // keeps what it holds, or it is told afterwards that it does not.
   // @returns how many allowances; null: no gateway is left to be freed
   await sql`
-    create function free_allowances(at timestamptz) returns bigint language plpgsql ${plans} as $$
+    create function free_allowances(at timestamptz, most integer) returns bigint
+    language plpgsql ${plans} as $$
     declare
       gone text;
+      holders account_key[];
       freed bigint;
     begin
-      update allowance_holder h set ended = true
-      where h.holder = (
-        select o.holder from allowance_holder o where not o.ended and o.heard_at <= at - ${lease}
-        order by o.heard_at limit 1 for update skip locked
-      )
-      returning 'allowance/' || h.holder into gone;
+      -- One that was begun with comes first.
+      select 'allowance/' || o.holder into gone from allowance_holder o
+      where o.ended and exists (
+        select from reservation r where r.request_id = 'allowance/' || o.holder
+      ) limit 1 for update skip locked;
+      if gone is null then
+        update allowance_holder h set ended = true
+        where h.holder = (
+          select o.holder from allowance_holder o where not o.ended and o.heard_at <= at - ${lease}
+          order by o.heard_at limit 1 for update skip locked
+        )
+        returning 'allowance/' || h.holder into gone;
+      end if;
       if gone is null then return null; end if;
-      perform lock_accounts(array(
-        select row(r.kind, r.owner, r.model)::account_key from reservation r where r.request_id = gone
-      ), at);
+      holders := array(
+        select row(r.kind, r.owner, r.model)::account_key from reservation r
+        where r.request_id = gone limit most
+      );
+      perform lock_accounts(holders, at);
       with back as (
-        delete from reservation r where r.request_id = gone
+        delete from reservation r using (select k.*, gone as request_id from unnest(holders) k offset 0) k
+        where r.kind = k.kind and r.owner = k.owner and r.model = k.model
+          and r.request_id = k.request_id
         returning r.kind, r.owner, r.model, r.amount, r.tokens
       ), less as (
         update account a set reserved_amount = greatest(0, a.reserved_amount - f.amount),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { beforeEach, describe, test } from 'node:test'
 import type { ReserveQuestion, ReserveReply } from '@penstock/shared/contracts/budget'
 import type { PenstockError } from '@penstock/shared/contracts/errors'
 import pino from 'pino'
@@ -137,32 +137,80 @@ test('nobody is refused before what gateways hold of the account was called back
   assert.deepEqual(recalled, [key, key])
 })
 
-test('what is not given back in time is no reason to refuse, and for a while nobody waits for it again', async () => {
-  let now = 0
-  let recalls = 0
-  const desk = createReserveDesk({
-    log: quiet,
-    reserve: async (questions) => questions.map(() => refused(true)),
-    recall: () => {
-      recalls += 1
-      now += 600
-    },
-    now: () => now,
+describe('what is not given back', () => {
+  let now: number
+  let recalledAt: number[]
+  const pauses: { ms: number; end(): void }[] = []
+  let desk: ReturnType<typeof createReserveDesk>
+  const unavailable = { code: 'service_unavailable' }
+
+  beforeEach(() => {
+    now = 0
+    recalledAt = []
+    desk = createReserveDesk({
+      log: quiet,
+      reserve: async (questions) => questions.map(() => refused(true)),
+      recall: () => recalledAt.push(now),
+      now: () => now,
+      pause: async (ms) => {
+        now += ms
+      },
+    })
   })
-  const ask = async (...names: string[]) => {
-    const unavailable = { code: 'service_unavailable' }
-    await Promise.all(names.map((name) => assert.rejects(desk.ask(question(name)), unavailable)))
-  }
-  await ask('a', 'b', 'c')
-  // The first one is on its way alone, the others go together.
-  assert.ok(recalls >= 3 && recalls <= 6, String(recalls))
-  const before = recalls
-  now += 1_000
-  await ask('d', 'e')
-  assert.equal(recalls, before)
-  now += 1_001
-  await ask('f')
-  assert.ok(recalls > before)
+
+  test('in time is no reason to refuse: nobody knows yet', async () => {
+    await assert.rejects(desk.ask(question('a')), unavailable)
+    assert.ok(now > 1_000 && now < 2_000, String(now))
+    assert.ok(recalledAt.length > 5)
+  })
+
+  test('is not waited for by those who come next, but before gateways that did give back wish again', async () => {
+    await assert.rejects(desk.ask(question('first')), unavailable)
+    const last = recalledAt.at(-1) ?? assert.fail()
+    const recalls = recalledAt.length
+    await assert.rejects(desk.ask(question('second')), unavailable)
+    assert.equal(recalledAt.length, recalls)
+    now = last + 1_999
+    await assert.rejects(desk.ask(question('third')), unavailable)
+    assert.equal(recalledAt[recalls], last + 1_999)
+  })
+
+  test('keeps nobody waiting who was only asked together with those who wait', async () => {
+    const gate = Promise.withResolvers<void>()
+    const asked: string[][] = []
+    desk = createReserveDesk({
+      log: quiet,
+      reserve: async (questions) => {
+        const names = questions.map(({ requestId }) => requestId)
+        asked.push(names)
+        if (names.includes('slow')) await gate.promise
+        return questions.map(() => (names.includes('slow') ? granted : refused(true)))
+      },
+      recall: () => {},
+      pause: (ms) => new Promise((resolve) => void pauses.push({ ms, end: () => resolve(null) })),
+    })
+    const turn = () => new Promise((resolve) => setImmediate(resolve))
+    void desk.ask(question('old'))
+    for (let i = 0; i < 3; i++) {
+      await turn()
+      if (i < 2) pauses.at(-1)?.end()
+    }
+    void desk.ask(question('slow'))
+    await turn()
+    pauses.at(-1)?.end()
+    void desk.ask(question('new'))
+    await turn()
+    gate.resolve()
+    await turn()
+    assert.deepEqual(asked.at(-1)?.sort(), ['new', 'old'])
+    assert.deepEqual(
+      pauses
+        .slice(-2)
+        .map(({ ms }) => ms)
+        .sort(),
+      [10, 80],
+    )
+  })
 })
 
 test('an answer that nobody can read is no answer, to that question alone', async () => {

@@ -33,10 +33,14 @@ const retryMs = 500
  * does not; nobody is kept waiting for longer than this in all, in milliseconds.
  */
 const recallMs = 1_500
-/** The first pause; each further one is twice as long. */
+/** The first pause; each further one is twice as long, up to the longest. */
 const recallPauseMs = 10
-/** Where an account was called back in vain, nobody waits for that again for so long, in milliseconds. */
-const inVainMs = 2_000
+const longestPauseMs = 200
+/**
+ * Where an account was called back in vain, nobody waits for that again for so long, in milliseconds. With
+ * the last pause that is less than the two seconds after which other gateways hold some of it again.
+ */
+const inVainMs = 1_500
 const maxInVain = 1_000
 const notGivenBack = 'A gateway holds a part of the budget and does not give it back yet.'
 /** An outage is said again after so long, in milliseconds. */
@@ -48,6 +52,12 @@ interface Waiting {
   recalls: number
   resolve(reply: ReserveReply): void
   reject(error: PenstockError): void
+}
+
+/** Who will be asked about again at the same time, and what is called back for them. */
+interface Alike {
+  batch: Waiting[]
+  accounts: Map<string, AccountRef>
 }
 
 /** @returns stop: what waits by then is refused as unavailable, and may be asked of another service */
@@ -67,9 +77,11 @@ export interface ReserveDeskOptions {
   /** Tells gateways to give back what they hold of the account. */
   recall(account: AccountRef): void
   now?: () => number
+  pause?: (ms: number) => Promise<unknown>
 }
 
-export function createReserveDesk({ log, reserve, recall, now = Date.now }: ReserveDeskOptions) {
+export function createReserveDesk(options: ReserveDeskOptions) {
+  const { log, reserve, recall, now = Date.now, pause = sleep } = options
   let waiting: Waiting[] = []
   /** Until when nobody waits for what gateways hold of an account. */
   const inVain = new Map<string, number>()
@@ -102,19 +114,23 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
   async function handle(batch: Waiting[]): Promise<void> {
     try {
       const replies = await reserve(batch.map(({ question }) => question))
-      const lenders = new Map<string, AccountRef>()
-      const lent: Waiting[] = []
+      /** By how often they were called back for: those who waited in vain for long wait longer. */
+      const lent = new Map<number, Alike>()
       for (const [index, one] of batch.entries()) {
         const reply = replies[index]
         if (reply === undefined) one.reject(unavailable('The budget could not be checked.'))
         else if (reply.granted || !reply.lent) one.resolve(reply)
         else if (!mayRecall(one, reply.by)) one.reject(unavailable(notGivenBack))
         else {
-          lenders.set(accountId(reply.by), reply.by)
-          lent.push(one)
+          const alike: Alike = lent.get(one.recalls) ?? { batch: [], accounts: new Map() }
+          alike.batch.push(one)
+          alike.accounts.set(accountId(reply.by), reply.by)
+          lent.set(one.recalls, alike)
         }
       }
-      if (lent.length > 0) void askAgain(lent, lenders.values())
+      for (const [recalls, { batch, accounts }] of lent) {
+        void askAgain(batch, accounts.values(), recalls)
+      }
     } catch (error) {
       await failed(batch, error)
     }
@@ -130,11 +146,10 @@ export function createReserveDesk({ log, reserve, recall, now = Date.now }: Rese
   }
 
   /** Once the gateways had time to give back what they hold of these accounts. */
-  async function askAgain(batch: Waiting[], accounts: Iterable<AccountRef>): Promise<void> {
+  async function askAgain(batch: Waiting[], accounts: Iterable<AccountRef>, recalls: number) {
     for (const { kind, owner, model } of accounts) recall({ kind, owner, model })
     recalling += batch.length
-    const recalls = Math.max(...batch.map((one) => one.recalls))
-    await sleep(recallPauseMs * 2 ** recalls)
+    await pause(Math.min(longestPauseMs, recallPauseMs * 2 ** recalls))
     recalling -= batch.length
     for (const one of batch) admit({ ...one, recalls: recalls + 1 })
   }

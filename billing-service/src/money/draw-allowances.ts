@@ -18,7 +18,8 @@ import { retryConflicts } from './retry-conflicts.ts'
 
 const statement = {
   name: 'draw-allowances',
-  text: `select draw_allowances($1, $2, $3::jsonb, $4::jsonb, coalesce($5::timestamptz, now())) as account`,
+  text: `select draw_allowances($1, $2, $3, $4::jsonb, $5::jsonb,
+    coalesce($6::timestamptz, now())) as account`,
 }
 const ended = z.object({ account: z.object({ ended: z.literal(true) }) })
 const row = z.object({ account: allowanceReply.shape.accounts.element })
@@ -30,10 +31,10 @@ const row = z.object({ account: allowanceReply.shape.accounts.element })
  */
 export async function drawAllowances(
   pool: Statements,
-  { holder, number, draws, wishes }: AllowanceQuestion,
+  { holder, number, answered, draws, wishes }: AllowanceQuestion,
   at: Date | null = null,
 ): Promise<AllowanceReply> {
-  const values = [holder, number, JSON.stringify(draws), JSON.stringify(wishes), at]
+  const values = [holder, number, answered, JSON.stringify(draws), JSON.stringify(wishes), at]
   const { rows } = await retryConflicts(() => pool.query({ ...statement, values }))
   if (ended.safeParse(rows[0]).success) return { ended: true, accounts: [] }
   // An account whose figures nobody can read is as if nobody had heard of it.
@@ -41,20 +42,23 @@ export async function drawAllowances(
   return { ended: false, accounts }
 }
 
-/** Gateways freed at most in one round. */
+/** Allowances freed in one transaction, and transactions in one round. */
+const maxAtOnce = 500
 const maxFreed = 100
 
 /**
- * Frees what gateways hold that nobody heard of for a lease, a transaction for each.
+ * Frees what gateways hold that nobody heard of for a lease, in transactions of bounded size.
  * @param at null: the database's now
  * @returns how many allowances were freed
  */
 export async function freeAllowances(db: Kysely<Database>, at: Date | null = null) {
   let all = 0
-  for (let holders = 0; holders < maxFreed; holders++) {
+  for (let times = 0; times < maxFreed; times++) {
     const { rows } = await retryConflicts(() =>
       sql<{ freed: string | null }>`
-        select free_allowances(coalesce(${at}::timestamptz, now())) as freed`.execute(db),
+        select free_allowances(coalesce(${at}::timestamptz, now()), ${maxAtOnce}) as freed`.execute(
+        db,
+      ),
     )
     const freed = rows[0]?.freed ?? null
     if (freed === null) break
@@ -66,7 +70,10 @@ export async function freeAllowances(db: Kysely<Database>, at: Date | null = nul
 /** Gateways whose allowances were freed an hour ago are forgotten: nothing of theirs is under way any more. */
 export async function forgetHolders(db: Kysely<Database>): Promise<void> {
   await sql`
-    delete from allowance_holder where ended and heard_at < now() - interval '1 hour'`.execute(db)
+    delete from allowance_holder h where h.ended and h.heard_at < now() - interval '1 hour'
+      and not exists (
+        select from reservation r where r.request_id = 'allowance/' || h.holder
+      )`.execute(db)
 }
 
 const queue = 'billing'

@@ -363,6 +363,24 @@ describe('what a key has spent', () => {
     assert.equal(spentOf(book.take(question())), '13')
   })
 
+  test('is what billing says when that stays less for minutes: it was corrected, or cost less', () => {
+    lend()
+    let taken = book.take(question())
+    hear(next(), 640, 128, { spent: '100' })
+    for (let i = 1; i <= 14; i++) {
+      time += 9_000
+      taken = book.take(question())
+      taken?.spent(1n)
+      // Eighty were given back.
+      hear(next(), 640, 128, { spent: String(20 + i) })
+      if (i <= 6) assert.equal(spentOf(taken), String(100 + i))
+    }
+    time += 9_000
+    taken = book.take(question())
+    hear(next(), 640, 128, { spent: '34' })
+    assert.equal(spentOf(taken), '34')
+  })
+
   test('never goes back within a period, however far behind billing is', () => {
     lend()
     const taken = book.take(question())
@@ -378,6 +396,30 @@ describe('what a key has spent', () => {
     hear(next(), 130, 100, { spent: '1', resetsAt: 99 })
     assert.equal(spentOf(taken), '1')
   })
+})
+
+test('no message, nor its answer, is larger than NATS takes, however many accounts pay', () => {
+  const accounts = Array.from({ length: 8 }, (_, i) => ({
+    kind: 'member' as const,
+    owner: `${'團'.repeat(256)}/${'用'.repeat(256)}`,
+    model: `${i}${'模'.repeat(255)}`,
+  }))
+  for (let i = 0; i < 2; i++) book.take(question({ accounts }))
+  const allowance = { amount: '10000', tokens: 2_000 }
+  hearOf(next(), ...accounts.map((one) => ({ ...standing(one), allowance })))
+  const asked = Array.from({ length: 250 }, () => question({ accounts }))
+  for (const one of asked) assert.ok(book.take(one))
+  const told: string[] = []
+  for (let message = book.next(); message !== null; message = book.next()) {
+    assert.ok(Buffer.byteLength(JSON.stringify(message)) < 800_000)
+    assert.ok(message.draws.length > 0)
+    told.push(...message.draws.map(({ requestId }) => requestId))
+    hearOf(message)
+  }
+  assert.deepEqual(
+    told,
+    asked.map(({ requestId }) => requestId),
+  )
 })
 
 test('billing is told of a thousand requests at most; the next asks as if there were no allowance', () => {

@@ -4,8 +4,8 @@
 // for long goes back.
 import {
   type AccountRef,
-  type AllowanceQuestion,
   type AllowanceReply,
+  type AllowanceWish,
   accountId,
   maxDraws,
   type ReserveQuestion,
@@ -20,6 +20,7 @@ import {
   isOverdrawn,
   newEntry,
   shown,
+  weightOf,
   wishOf,
 } from './allowance-entry.ts'
 import { createUntoldGrants } from './untold-grants.ts'
@@ -32,12 +33,17 @@ export interface Taken {
   spent(cost: bigint): void
 }
 
-export type Message = Omit<AllowanceQuestion, 'holder' | 'number'>
+export interface Message {
+  draws: ReserveQuestion[]
+  wishes: AllowanceWish[]
+}
 
 /** An allowance pays for so many requests like the one that it was wished for, or as many as it can. */
 const requestsPerWish = 64
 /** Accounts looked after at most. */
 const maxAccounts = 20_000
+/** Of what NATS takes in one message, a megabyte; half of it for what was granted. */
+const maxWeight = 700_000
 /** In milliseconds: allowances are used so long after billing was last heard of; it keeps them for twice that. */
 const usableMs = 10_000
 /** Where there is nothing to tell, billing hears so often that this gateway is there. */
@@ -142,8 +148,12 @@ export function createAllowanceBook(now: () => number) {
     /** What billing is to be told next; null: nothing. One at a time: the next after `heard`. */
     next(): Message | null {
       isUrgent = false
-      const { draws, later } = untold.oldest()
+      const told = untold.oldest(maxWeight / 2)
+      const { draws, later } = told
+      let { weight } = told
       const wishes = [...due].slice(0, maxDraws).flatMap((entry) => {
+        if (weight >= maxWeight) return []
+        weight += weightOf(entry)
         entry.spentAsked = entry.spent
         // It cannot go back before all is told that was granted of it.
         return entry.returning && later.has(entry) ? [] : [wishOf(entry, requestsPerWish)]
@@ -182,7 +192,7 @@ export function createAllowanceBook(now: () => number) {
       const entry = entries.get(accountId(ref))
       if (entry === undefined) return
       giveBack(entry, now() + recalledMs)
-      if (due.size > maxDraws && due.has(entry)) due = new Set([entry, ...due])
+      if (due.has(entry)) due = new Set([entry, ...due])
     },
 
     /** Something was changed, perhaps a budget: nothing is granted of any account before billing says anew. */

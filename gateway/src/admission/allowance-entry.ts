@@ -33,15 +33,26 @@ export interface Entry {
   spent: bigint
   spentAsked: bigint
   spentCounted: bigint
+  /** By how much what is shown was ahead of billing since then, at least. */
+  lead: bigint
+  leadSince: number
 }
+
+/** Usage is booked long before. */
+const leadMs = 60_000
 
 export function newEntry(ref: AccountRef): Entry {
   const nothing = { held: 0n, heldTokens: 0, owed: 0n, owedTokens: 0, lent: 0n, lentTokens: 0 }
   const never = Number.NEGATIVE_INFINITY
   const times = { stoodAt: never, askedAt: never, restsUntil: never }
-  const spent = { spent: 0n, spentAsked: 0n, spentCounted: 0n }
+  const spent = { spent: 0n, spentAsked: 0n, spentCounted: 0n, lead: 0n, leadSince: never }
   const request = { amount: 0n, tokens: 0 }
   return { ref, standing: null, ...nothing, ...request, returning: false, ...times, ...spent }
+}
+
+/** Bytes that an account takes in a message or in its answer, at most: its names, and what is said of it. */
+export function weightOf({ ref: { owner, model } }: Entry): number {
+  return 350 + 3 * (owner.length + model.length)
 }
 
 export function isHeld({ held, heldTokens }: Entry): boolean {
@@ -86,6 +97,7 @@ export function owe(entry: Entry, amount: bigint, tokens: number): void {
 export function hear(entry: Entry, account: AllowanceReply['accounts'][number], askedAt: number) {
   const { allowance, ...standing } = account
   entry.spentCounted = countedIn(entry, standing)
+  endLead(entry, askedAt)
   entry.standing = standing
   entry.stoodAt = askedAt
   entry.held = BigInt(allowance.amount)
@@ -104,6 +116,16 @@ function countedIn(entry: Entry, standing: Standing): bigint {
   if (before?.resetsAt !== standing.resetsAt) return entry.spentAsked
   const most = BigInt(standing.spent) + entry.spent - BigInt(before.spent)
   return most < entry.spentAsked ? most : entry.spentAsked
+}
+
+/** What billing did not count in a minute it never will: it was corrected, or cost less than was thought. */
+function endLead(entry: Entry, at: number): void {
+  const lead = entry.spentAsked - entry.spentCounted
+  if (lead < entry.lead) entry.lead = lead
+  if (at - entry.leadSince < leadMs) return
+  entry.spentCounted += entry.lead
+  entry.lead = entry.spentAsked - entry.spentCounted
+  entry.leadSince = at
 }
 
 /** Its budget was lowered, or its usage cost more than was thought. */

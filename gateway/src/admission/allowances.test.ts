@@ -81,7 +81,9 @@ test('what is lent is granted at once, and many grants are told of in one messag
   await Promise.all(asked.map(({ requestId }) => allowances.told(requestId)))
   assert.equal(told.length, 2)
   const { holder, number } = told[0] ?? assert.fail()
-  assert.deepEqual(told[1], { holder, number: number + 1, draws: asked, wishes: [] })
+  const draws = asked.map((one) => ({ ...one, since: number + 1 }))
+  const answered = number
+  assert.deepEqual(told[1], { holder, number: number + 1, answered, draws, wishes: [] })
 })
 
 test('what billing never answered is told again under a higher number, with what came meanwhile', async () => {
@@ -94,10 +96,35 @@ test('what billing never answered is told again under a higher number, with what
   assert.ok(allowances.take(second))
   billing = lends
   await allowances.told(first.requestId)
-  const [lost, again] = [told[1], told.at(-1)]
-  assert.deepEqual([lost?.draws, again?.draws], [[first], [first, second]])
-  assert.equal(lost?.holder, again?.holder)
-  assert.ok(Number(lost?.number) < Number(again?.number))
+  const [lost, again] = [told[1] ?? assert.fail(), told.at(-1)]
+  const since = lost.number
+  assert.deepEqual(lost.draws, [{ ...first, since }])
+  assert.partialDeepStrictEqual(again?.draws, [{ ...first, since }, second])
+  assert.ok(Number(again?.draws[1]?.since) > since)
+  assert.equal(lost.holder, again?.holder)
+  assert.deepEqual([lost.answered, again?.answered], [told[0]?.number, told[0]?.number])
+  assert.ok(Number(lost.number) < Number(again?.number))
+  assert.equal(errors, 0)
+})
+
+test('billing that always takes longer than usual is waited for all the same', async () => {
+  await lend()
+  const lends = billing
+  // Without an answer once the gateway has given up.
+  fake.onRequest = async (_, asked, timeoutMs = 0) => {
+    const parsed = allowanceQuestion.parse(asked)
+    told.push(parsed)
+    if (timeoutMs < 400) {
+      await sleep(timeoutMs)
+      throw new TimeoutError()
+    }
+    await sleep(400)
+    return lends(parsed)
+  }
+  const asked = question()
+  assert.ok(allowances.take(asked))
+  const patience = sleep(5_000, 'never', { ref: false })
+  assert.equal(await Promise.race([allowances.told(asked.requestId), patience]), undefined)
   assert.equal(errors, 0)
 })
 
@@ -121,7 +148,10 @@ test('a gateway that was taken for dead goes on under another name, and tells wh
   }
   assert.ok(allowances.take(asked))
   await allowances.told(asked.requestId)
-  assert.deepEqual([told[1]?.draws, told[2]?.draws], [[asked], [asked]])
+  const [, refused, again] = told
+  assert.deepEqual(refused?.draws, [{ ...asked, since: refused?.number }])
+  assert.deepEqual(again?.draws, [{ ...asked, since: again?.number }])
+  assert.equal(again?.answered, 0)
   assert.equal(told[1]?.holder, told[0]?.holder)
   assert.notEqual(told[2]?.holder, told[1]?.holder)
   assert.equal(errors, 0)
@@ -132,7 +162,7 @@ test('what is called back goes at once', async () => {
   const asked = question()
   assert.ok(allowances.take(asked))
   fake.deliver(channels.recall.subject(), key)
-  assert.deepEqual([told[1]?.draws, told[1]?.wishes], [[asked], [back]])
+  assert.partialDeepStrictEqual(told[1], { draws: [asked], wishes: [back] })
   assert.equal(allowances.take(question()), null)
 })
 
@@ -152,7 +182,7 @@ test('after any change of keys or budgets nothing is granted before billing says
   await allowances.told(granted.requestId)
   assert.equal(allowances.take(question()), null)
   await untilTold(3)
-  assert.deepEqual(told[2], { ...told[1], number: told[2]?.number, draws: [], wishes: [wish] })
+  assert.deepEqual([told[2]?.draws, told[2]?.wishes], [[], [wish]])
   assert.ok(allowances.take(question()))
 })
 

@@ -4,8 +4,8 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { listen } from '@penstock/shared/bus/broadcast'
 import type { Bus } from '@penstock/shared/bus/connect'
-import { ask } from '@penstock/shared/bus/request-reply'
-import type { ReserveQuestion } from '@penstock/shared/contracts/budget'
+import { ask, isUnanswered } from '@penstock/shared/bus/request-reply'
+import type { AllowanceQuestion, ReserveQuestion } from '@penstock/shared/contracts/budget'
 import { channels } from '@penstock/shared/contracts/channels'
 import { toErrorInfo } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
@@ -22,12 +22,15 @@ export interface Allowances {
 
 /** What is not urgent waits for more to go in the same message, in milliseconds. */
 const gatherMs = 10
+/** An answer is waited for so long, in milliseconds; longer where the last one took longer, or never came. */
 const askMs = 250
+const maxAskMs = 2_000
 /** Billing is away: asked again so much later, in milliseconds. */
 const retryMs = 50
 const tidyMs = 1_000
 const closeMs = 1_000
 
+const patienceAfter = (ms: number) => Math.min(maxAskMs, Math.max(askMs, ms))
 const pause = () => sleep(retryMs, undefined, { ref: false })
 
 export function createAllowances(bus: Bus, log: Logger): Allowances {
@@ -36,6 +39,12 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
   // Where it is not known what billing made of a message, all is told once more under a higher number,
   // and what is handled after that changes nothing.
   let number = 0
+  /** The highest that was answered under this name. */
+  let answered = 0
+  /** Of requests that were told of in vain: the number of the first message that did. */
+  const firsts = new Map<string, number>()
+  // Asked again before it has answered, a slow billing service would never be heard.
+  let patienceMs = askMs
   let telling: Promise<void> | null = null
   let timer: NodeJS.Timeout | null = null
 
@@ -64,31 +73,57 @@ export function createAllowances(bus: Bus, log: Logger): Allowances {
     const { allowance: channel } = channels
     try {
       number += 1
-      const question = { holder, number, ...message }
-      const reply = await ask(bus, channel, channel.subject(), question, askMs)
+      const question = questionOf(message)
+      const reply = await ask(bus, channel, channel.subject(), question, patienceMs)
+      patienceMs = patienceAfter(2 * (performance.now() - askedAt))
       if (reply.ended) startAnew()
-      else book.heard(message, reply, askedAt)
+      else {
+        answered = number
+        book.heard(message, reply, askedAt)
+        forget(message)
+      }
     } catch (error) {
       unheard(message, error)
       await pause()
     }
   }
 
+  function questionOf({ draws, wishes }: Message): AllowanceQuestion {
+    const told = draws.map((one) => ({ ...one, since: firsts.get(one.requestId) ?? number }))
+    return { holder, number, answered, draws: told, wishes }
+  }
+
+  function forget({ draws }: Message): void {
+    if (firsts.size === 0) return
+    for (const { requestId } of draws) firsts.delete(requestId)
+  }
+
+  /** Under another name, with nothing. */
+  function rename(): void {
+    holder = randomUUID()
+    answered = 0
+  }
+
   function unheard(message: Message, error: unknown): void {
     const { code, message: reason } = toErrorInfo(error)
     if (code === 'service_unavailable') {
+      for (const { requestId } of message.draws) {
+        if (!firsts.has(requestId)) firsts.set(requestId, number)
+      }
+      if (isUnanswered(error)) patienceMs = patienceAfter(2 * patienceMs)
       log.debug({ reason }, 'cannot tell of allowances')
       return
     }
-    holder = randomUUID()
+    rename()
     book.drop(message)
+    forget(message)
     const requests = message.draws.map(({ requestId }) => requestId)
     log.error({ code, reason, requests }, 'billing does not take what was granted')
   }
 
   /** Billing took this gateway for dead, because nobody heard of it, or of billing. */
   function startAnew(): void {
-    holder = randomUUID()
+    rename()
     book.ended()
   }
 

@@ -1,7 +1,7 @@
 // Requests that were granted from allowances, until billing is known to have been told of them.
 import { ChurnMap } from '@penstock/shared/churn-map'
 import { maxDraws, type ReserveQuestion } from '@penstock/shared/contracts/budget'
-import { type Entry, owe } from './allowance-entry.ts'
+import { type Entry, owe, weightOf } from './allowance-entry.ts'
 
 interface Grant {
   question: ReserveQuestion
@@ -36,19 +36,26 @@ export function createUntoldGrants() {
       return grant.told.promise
     },
 
-    /** The oldest, as many as go into a message; and the accounts that pay for others besides. */
-    oldest(): { draws: ReserveQuestion[]; later: ReadonlySet<Entry> } {
+    /**
+     * The oldest, as many as go into a message; the accounts that pay for others besides; and how much of
+     * the message they take.
+     */
+    oldest(maxWeight: number) {
       const draws: ReserveQuestion[] = []
       const later = new Set<Entry>()
+      let weight = 0
       for (const { question, entries } of grants.values()) {
-        const isTold = draws.length < maxDraws
+        // Once one is not told, none behind it is: what is told again begins with what was told before.
+        const isTold = later.size === 0 && draws.length < maxDraws && weight < maxWeight
         if (isTold) draws.push(question)
         for (const entry of entries) {
-          if (isTold) entry.spentAsked = entry.spent
-          else later.add(entry)
+          if (isTold) {
+            weight += weightOf(entry)
+            entry.spentAsked = entry.spent
+          } else later.add(entry)
         }
       }
-      return { draws, later }
+      return { draws, later, weight }
     },
 
     /** They are in what billing says by now, or never will be. */

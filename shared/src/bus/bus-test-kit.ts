@@ -13,7 +13,7 @@ export interface FakeBus {
   /** What the stream does; by default it takes everything. */
   onStore: () => Promise<void>
   /** What a question is answered with; by default nobody answers. */
-  onRequest: (subject: string, question: unknown) => Promise<unknown>
+  onRequest: (subject: string, question: unknown, timeoutMs?: number) => Promise<unknown>
   deliver(subject: string, data: Uint8Array | object): void
   disconnect(): void
   reconnect(): void
@@ -39,8 +39,8 @@ export function createFakeBus(): FakeBus {
         subscriptions.set(callback, subject)
         return { unsubscribe: () => subscriptions.delete(callback) }
       },
-      async request(subject: string, payload: string) {
-        const answer = await fake.onRequest(subject, JSON.parse(payload))
+      async request(subject: string, payload: string, { timeout }: { timeout: number }) {
+        const answer = await fake.onRequest(subject, JSON.parse(payload), timeout)
         return { data: Buffer.from(JSON.stringify(answer)) }
       },
     },

@@ -78,14 +78,17 @@ export const allowanceQuestion = z.object({
   /** The gateway: all its allowances are held as long as it is heard of. */
   holder: z.string().min(1),
   /** Of its messages each has a higher one; one that comes behind a higher one is not done any more. */
-  number: z.int().min(0),
-  draws: z.array(reserveQuestion).max(maxDraws),
+  number: z.int().min(1),
+  /** The highest that was answered; 0: none. */
+  answered: z.int().min(0),
+  /** `since`: the number of the first message that told of it; all from then on did. */
+  draws: z.array(reserveQuestion.extend({ since: z.int() })).max(maxDraws),
   wishes: z.array(allowanceWish).max(maxDraws),
 })
 export type AllowanceQuestion = z.infer<typeof allowanceQuestion>
 
 export const allowanceReply = z.object({
-  /** Nothing was done: it was not heard of for too long, and all that it held is free. */
+  /** Nothing was done: it was not heard of for too long, or is not known, and all that it held is free. */
   ended: z.boolean(),
   /** Every account that was named and exists, with the allowance that the gateway has there now. */
   accounts: z.array(standing.extend({ allowance })),
