@@ -218,7 +218,7 @@ describe('news are urgent', () => {
 
   test('when nobody knows how an account stands by now that a request was granted of', () => {
     lend()
-    time += 51
+    time += 101
     book.take(question())
     assert.equal(book.isUrgent, true)
     next()

@@ -25,7 +25,7 @@ import {
 } from './allowance-entry.ts'
 import { createUntoldGrants } from './untold-grants.ts'
 
-/** What is granted is used at once, and billing told of it within milliseconds. */
+/** What is granted is used at once, and billing told of it soon. */
 export interface Taken {
   /** How the accounts stood when billing was last heard of, with what was spent here since. */
   accounts(): Standing[]
@@ -54,7 +54,7 @@ const idleMs = 60_000
 const recalledMs = 2_000
 const emptyMs = 250
 /** What is known of an account may be so old; after that, billing is told at once, and says anew. */
-const freshMs = 50
+const freshMs = 100
 const never = Number.NEGATIVE_INFINITY
 
 /** @param now milliseconds of a clock that nobody sets */
