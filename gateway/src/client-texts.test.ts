@@ -28,9 +28,9 @@ const facts = (fields: object, headers: IncomingMessage['headers'] = {}, setting
 test('texts of a usual size are taken as they are', () => {
   const metadata = { tags: ['team:research', 'Zürich', 7, 'emoji 🙂'], session_id: 'abc' }
   const fields = request({ user: 'jane', metadata })
-  assert.deepEqual(tagsWith([], fields), ['team:research', 'Zürich', 'emoji 🙂'])
+  assert.deepEqual(tagsWith([], fields, {}), ['team:research', 'Zürich', 'emoji 🙂'])
   assert.equal(sessionOf(fields), 'abc')
-  assert.equal(endUserOf(fields), 'jane')
+  assert.equal(endUserOf(fields, {}), 'jane')
 })
 
 test('number and length of what a client may send along are bounded', () => {
@@ -38,11 +38,11 @@ test('number and length of what a client may send along are bounded', () => {
   const numbers = Array.from({ length: 100 }, (_, index) => String(index))
   const metadata = { tags: [long, ...numbers], session_id: long }
   const fields = request({ user: 'u'.repeat(1024), metadata })
-  const tags = tagsWith([], fields)
+  const tags = tagsWith([], fields, {})
   assert.equal(tags.length, 32)
   assert.equal(tags[0]?.length, 256)
   assert.equal(sessionOf(fields)?.length, 256)
-  assert.equal(endUserOf(fields)?.length, 256)
+  assert.equal(endUserOf(fields, {})?.length, 256)
   assert.equal(facts({ user: 'u'.repeat(1024) }).sharer.length, 'user:'.length + 256)
 })
 
@@ -51,8 +51,21 @@ const tagsLike = (text: string) => Array.from({ length: 100 }, (_, index) => `${
 
 test('the tags of the key come before those of the request, each once', () => {
   const fields = request({ metadata: { tags: ['a', 'b'] } })
-  assert.deepEqual(tagsWith(['b', 'c'], fields), ['b', 'c', 'a'])
-  assert.deepEqual(tagsWith(tagsLike('k'), fields), tagsLike('k').slice(0, 32))
+  assert.deepEqual(tagsWith(['b', 'c'], fields, {}), ['b', 'c', 'a'])
+  assert.deepEqual(tagsWith(tagsLike('k'), fields, {}), tagsLike('k').slice(0, 32))
+})
+
+test("LiteLLM's headers name tags and the end user, too", () => {
+  const fields = request({ user: 'jane', metadata: { tags: ['a'] } })
+  const headers = { 'x-litellm-tags': 'b, a,,c d ', 'x-litellm-end-user-id': 'joe' }
+  assert.deepEqual(tagsWith([], fields, headers), ['a', 'b', 'c d'])
+  assert.deepEqual(tagsWith([], fields, { 'x-litellm-tags': tagsLike('').join() }).length, 32)
+  assert.equal(endUserOf(fields, headers), 'joe')
+  assert.equal(
+    endUserOf(fields, { ...headers, 'x-litellm-customer-id': 'x'.repeat(300) })?.length,
+    256,
+  )
+  assert.equal(facts({ user: 'jane' }, headers).sharer, 'user:joe')
 })
 
 test('the worst that a client can send leaves room in the envelope for a history', async () => {
@@ -85,9 +98,9 @@ test('the worst that a client can send leaves room in the envelope for a history
       group: '*',
       receivedAt: Date.now(),
       timeoutMs: 600_000,
-      caller: { ...anybody.caller, endUser: endUserOf(fields) },
+      caller: { ...anybody.caller, endUser: endUserOf(fields, {}) },
       ...routingFacts({ headers: {} } as IncomingMessage, fields, anybody, { ...config, router }),
-      tags: tagsWith(tagsLike(`of the key ${most}`), fields),
+      tags: tagsWith(tagsLike(`of the key ${most}`), fields, {}),
       sessionId: sessionOf(fields),
       storePrompts: false,
       allowedGroups: null,

@@ -35,8 +35,8 @@ export function requestFacts(
     ...routingFacts(from, request, identity, config),
     ...resolved,
     requestedModel: request.model,
-    caller: { ...caller, endUser: endUserOf(request) },
-    tags: tagsWith(key?.tags ?? [], request),
+    caller: { ...caller, endUser: endUserOf(request, from.headers) },
+    tags: tagsWith(key?.tags ?? [], request, from.headers),
     sessionId: sessionOf(request),
     storePrompts: key?.storePrompts ?? config.penstock.storePrompts,
   }

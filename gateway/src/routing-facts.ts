@@ -34,7 +34,7 @@ export function routingFacts(
 ): RoutingFacts {
   return {
     rank: rankOf(request),
-    sharer: sharerOf(request, identity),
+    sharer: sharerOf(req, request, identity),
     weight: 1,
     local: mustStayLocal(req, request),
     maxQueueWaitMs: maxQueueWait(req, requestTimeoutMs),
@@ -49,10 +49,14 @@ function rankOf({ service_tier: tier, priority }: KnownFields): number {
   return base + Math.max(-maxShift, Math.min(maxShift, priority ?? 0))
 }
 
-function sharerOf(request: KnownFields, { caller }: Identity): string {
+function sharerOf(
+  { headers }: Pick<IncomingMessage, 'headers'>,
+  request: KnownFields,
+  { caller }: Identity,
+): string {
   if (caller.teamId !== null) return `team:${caller.teamId}`
   if (caller.keyId !== null) return `key:${caller.keyId}`
-  const user = endUserOf(request)
+  const user = endUserOf(request, headers)
   return user === null ? 'nobody' : `user:${user}`
 }
 
