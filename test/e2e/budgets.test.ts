@@ -226,6 +226,8 @@ describe('one request at a time', () => {
     const key = await heldBySecond()
     await eventually('both are settled', async () => (await reservedFor(key)) === 0n)
     assert.equal(await lent(key), 64n * answerCost)
+    const { json } = await stack.client.get(`/key/info?key=${key.id}`)
+    assert.partialDeepStrictEqual(json, { info: { reserved: 0 } })
     assert.equal((await ask(key, 0, { max_tokens: 5 * 298 + 1 })).status, 429)
     assert.equal((await ask(key, 0, { max_tokens: 5 * 298 })).status, 200)
   })

@@ -34,7 +34,12 @@ export async function standingsOf(
 ): Promise<(owner: string) => BudgetStanding> {
   const { rows } = await sql<StandingRow>`
     select owner, model, max_amount, soft_amount, max_tokens, period, zone,
-      reserved_amount as reserved, total_amount,
+      -- Without what gateways may grant without asking (migrations/2026-07-allowances.ts).
+      reserved_amount - coalesce((
+        select sum(r.amount) from reservation r
+        where r.kind = account.kind and r.owner = account.owner and r.model = account.model
+          and r.request_id >= 'allowance/' and r.request_id < 'allowance0'
+      ), 0) as reserved, total_amount,
       case when is_over
         then budget_period_end(period, budget_period_at(period, resets_at, now(), zone), zone)
         else resets_at end as resets_at,

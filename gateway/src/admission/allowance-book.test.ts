@@ -188,6 +188,13 @@ describe('an allowance', () => {
     assert.equal(next().wishes.length, 1)
   })
 
+  test('is wished for at once under another name when billing took a quiet gateway for dead', () => {
+    for (let i = 0; i < 2; i++) book.take(question())
+    assert.deepEqual(next().wishes, [wish])
+    book.ended()
+    assert.deepEqual(next().wishes, [wish])
+  })
+
   test('is not there any more when billing took this gateway for dead; what was granted is told', () => {
     lend()
     const granted = question()

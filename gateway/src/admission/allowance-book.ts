@@ -103,7 +103,6 @@ export function createAllowanceBook(now: () => number) {
   /** Nothing is known of what billing has: nothing is granted of it any more. */
   function lose(restsUntil: number): void {
     usableUntil = never
-    due.clear()
     for (const entry of entries.values()) {
       Object.assign(entry, { held: 0n, heldTokens: 0, returning: false, restsUntil })
     }
@@ -217,11 +216,15 @@ export function createAllowanceBook(now: () => number) {
       for (const entry of entries.values()) giveBack(entry, now() + recalledMs)
     },
 
-    /** Billing has freed all that it had lent; what was granted is still to be told. */
-    ended: () => lose(never),
+    /** Billing has freed all that it had lent; what was granted is still to be told, and what is wished. */
+    ended(): void {
+      for (const entry of due) if (entry.returning) due.delete(entry)
+      lose(never)
+    },
 
     /** Billing will never take this; what it has lent it keeps until it has not heard of it for long. */
     drop({ draws }: Message): void {
+      due.clear()
       lose(now() + recalledMs)
       isPingDue = false
       untold.settle(draws)
