@@ -68,11 +68,12 @@ export async function spendLogs(
   }
   const scope = await scopeOf(db, query.actor)
   const found = await newestRows(db, scope, conditions, query.limit + 1)
-  return pageOf(found, query.limit, spendLogRowOf, (row) => [
-    row.received_at.getTime(),
-    row.request_id,
-    row.attempt,
-  ])
+  return pageOf(
+    found,
+    query.limit,
+    (row) => JSON.stringify(spendLogRowOf(row)),
+    (row) => [row.received_at.getTime(), row.request_id, row.attempt],
+  )
 }
 
 function spendLogRowOf(log: LogRow): SpendLogRow {

@@ -36,6 +36,9 @@ export const jsonList: ListFormat<unknown> = {
   end: ']',
 }
 
+/** Of rows that are JSON already. */
+export const jsonTexts: ListFormat<string> = { ...jsonList, row: (text) => text }
+
 export function csvList<Row>(
   columns: readonly string[],
   cells: (row: Row) => CsvRow,

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test'
 import { recordUsage } from '@penstock/billing-service/record-usage'
 import { spendLogs } from '@penstock/billing-service/spend-logs'
 import { PenstockError } from '@penstock/shared/contracts/errors'
-import { spendLogsPage, spendLogsQuery } from '@penstock/shared/contracts/spend'
+import { spendLogRow, spendLogsPage, spendLogsQuery } from '@penstock/shared/contracts/spend'
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
 import { tokens, usageEventOf } from '@penstock/shared/pricing/fixtures/usage-event'
 import { startDatabases } from './billing-setup.ts'
@@ -29,7 +29,8 @@ const at = (iso: string) => Date.parse(iso)
 
 async function page({ db }: TestDatabase, query: Record<string, unknown>) {
   const answer = await spendLogs(db, spendLogsQuery.parse({ actor, ...query }))
-  return spendLogsPage.parse(JSON.parse(JSON.stringify(answer)))
+  const { rows, nextCursor } = spendLogsPage.parse(JSON.parse(JSON.stringify(answer)))
+  return { rows: rows.map((row) => spendLogRow.parse(JSON.parse(row))), nextCursor }
 }
 
 async function idsOf(database: TestDatabase, query: Record<string, unknown>) {

@@ -220,7 +220,7 @@ test('questions about spend are answered over the bus, and faults come back as s
   const actor = { role: 'master' as const, keyId: 'master', userId: null, teamId: null }
   const logs = await ask(bus, spendLogs, spendLogs.subject(), { actor, limit: 2 }, 10_000)
   assert.deepEqual(
-    logs.rows.map((row) => row.request_id),
+    logs.rows.map((row) => JSON.parse(row).request_id),
     ['req-2', 'req-1'],
   )
   const range = { actor, start_date: '2026-05-20', end_date: '2026-05-20' }

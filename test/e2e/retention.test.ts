@@ -145,7 +145,7 @@ test('the rows of a log that was one table are found in their months after the m
   const actor = { role: 'master', keyId: 'master', userId: null, teamId: null }
   const { rows } = await spendLogs(database.db, spendLogsQuery.parse({ actor }))
   assert.deepEqual(
-    rows.map((row) => row.request_id),
+    rows.map((row) => JSON.parse(row).request_id),
     ['r1', 'r0'],
   )
   await database.close()

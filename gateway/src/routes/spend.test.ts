@@ -90,7 +90,7 @@ function billingAnswers(...pages: (SpendLogRow[] | 'fails')[]): void {
     const page = pages[questions.push(question as Record<string, unknown>) - 1] ?? 'fails'
     if (page === 'fails') throw new Error('billing is away')
     const nextCursor = questions.length < pages.length ? String(questions.length) : null
-    return { rows: page, nextCursor }
+    return { rows: page.map((row) => JSON.stringify(row)), nextCursor }
   }
 }
 

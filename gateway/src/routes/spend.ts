@@ -9,6 +9,7 @@ import {
   type SpendLogsPage,
   type SpendSummary,
   type SpendSummaryDay,
+  spendLogRow,
   spendLogsFilters,
   spendSummaryFilters,
 } from '@penstock/shared/contracts/spend'
@@ -18,7 +19,7 @@ import { keyReference } from '../access/key-texts.ts'
 import type { CsvRow } from '../csv.ts'
 import type { Gateway } from '../gateway.ts'
 import { parseQuery } from '../schemas.ts'
-import { csvList, jsonList, streamRows, wantsCsv } from '../stream-rows.ts'
+import { csvList, jsonTexts, type ListFormat, streamRows, wantsCsv } from '../stream-rows.ts'
 
 const maxRows = 10_000
 /** A file that stops in the middle of a month is of no use. */
@@ -54,7 +55,7 @@ export function spendLogs(gateway: Gateway): RequestHandler {
       await onePage(gateway, actor, query, isCsv, res)
     } else {
       const query = withKeyReference(gateway, parseQuery(schema, req.query))
-      await streamRows(res, gateway.log, isCsv ? logsCsv : jsonList, {
+      await streamRows(res, gateway.log, isCsv ? logsCsv : jsonTexts, {
         limit: query.limit,
         page: (cursor, limit) => pageOf(gateway, actor, { ...query, limit }, cursor),
       })
@@ -94,7 +95,8 @@ async function onePage(
   const { rows, nextCursor } = await pageOf(gateway, actor, query, cursor === '' ? null : cursor)
   if (nextCursor !== null) res.setHeader('x-next-cursor', nextCursor)
   if (isCsv) res.type('text/csv').send(`${logsCsv.begin}${rows.map(logsCsv.row).join('')}`)
-  else res.json({ data: rows, next_cursor: nextCursor })
+  else
+    res.type('json').send(`{"data":[${rows.join()}],"next_cursor":${JSON.stringify(nextCursor)}}`)
 }
 
 function pageOf(
@@ -108,7 +110,7 @@ function pageOf(
   return ask(gateway.bus, channel, channel.subject(), question, timeoutMs)
 }
 
-const logsCsv = csvList<SpendLogRow>(
+const csvOfRows = csvList<SpendLogRow>(
   [
     ...['startTime', 'request_id', 'attempt', 'status', 'error_code', 'call_type', 'model_group'],
     ...['model', 'custom_llm_provider', 'model_id', 'api_key', 'user', 'team_id', 'end_user'],
@@ -123,6 +125,10 @@ const logsCsv = csvList<SpendLogRow>(
     error_code: error?.code,
   }),
 )
+const logsCsv: ListFormat<string> = {
+  ...csvOfRows,
+  row: (text) => csvOfRows.row(spendLogRow.parse(JSON.parse(text))),
+}
 
 async function summary(gateway: Gateway, actor: Actor, query: SummaryQuery) {
   const days: SpendSummaryDay[] = []

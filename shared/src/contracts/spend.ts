@@ -105,9 +105,12 @@ export const spendLogRow = z.object({
 })
 export type SpendLogRow = z.infer<typeof spendLogRow>
 
-/** Newest first. A page may hold fewer rows than `limit`: only `nextCursor` null means the end. */
+/**
+ * Newest first. A page may hold fewer rows than `limit`: only `nextCursor` null means the end. Each row is
+ * a spendLogRow as JSON: written once, it goes to the client as it is.
+ */
 export const spendLogsPage = z.object({
-  rows: z.array(spendLogRow),
+  rows: z.array(z.string()),
   nextCursor: z.string().nullable(),
 })
 export type SpendLogsPage = z.infer<typeof spendLogsPage>
