@@ -68,12 +68,13 @@ test('twenty requests beside five hundred of another sharer get every second tur
 
   const served = order().slice(1)
   const contended = served.slice(0, served.lastIndexOf('b') + 1)
-  assert.ok(contended.length >= 38 && contended.length <= 42, `b is done after ${contended.length}`)
+  // Shares are of slot time: where the machine makes a call last twice as long, its sharer pays a turn.
+  assert.ok(contended.length >= 34 && contended.length <= 46, `b is done after ${contended.length}`)
   // Every window of forty in which both still waited, and the shorter ones by the same measure.
   const window = Math.min(40, contended.length)
   for (let from = 0; from + window <= contended.length; from++) {
     const ofB = contended.slice(from, from + window).filter((user) => user === 'b').length
-    assert.ok(Math.abs(ofB - 20) <= 2, `${ofB} of ${window} from ${from} on are b's`)
+    assert.ok(Math.abs(ofB - 20) <= 4, `${ofB} of ${window} from ${from} on are b's`)
   }
 })
 
