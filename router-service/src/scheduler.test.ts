@@ -35,7 +35,7 @@ function waiting(more: Partial<RequestEnvelope> = {}): Waiting {
   return { request, rank: ranks.default, sharer: request.id, ...common, ...at }
 }
 
-function setUp(members: DeploymentInfo[], enforceRates = false) {
+function setUp(members: DeploymentInfo[], enforceRates = false, now = Date.now) {
   const assigned: [string, string][] = []
   const unhealthy: string[] = []
   const ended: [string, ErrorCode][] = []
@@ -45,12 +45,12 @@ function setUp(members: DeploymentInfo[], enforceRates = false) {
     enforceRates: () => enforceRates,
     inGroup: () => members,
     infoOf: (id) => members.find((info) => info.id === id),
-    slots: createSlots(Date.now),
-    stats: createStats(Date.now),
-    breakers: createBreakers({ allowedFails: 3, cooldownMs: 5_000 }, Date.now),
-    rates: createRateLimits(Date.now),
-    prefixes: createPrefixMemory(Date.now, { maxEntries: 10, ttlMs: 1_000 }),
-    now: Date.now,
+    slots: createSlots(now),
+    stats: createStats(now),
+    breakers: createBreakers({ allowedFails: 3, cooldownMs: 5_000 }, now),
+    rates: createRateLimits(now),
+    prefixes: createPrefixMemory(now, { maxEntries: 10, ttlMs: 1_000 }),
+    now,
     random: () => 0,
     assign: ({ request }, { id }) => assigned.push([request.id, id]),
     giveUp: ({ request }, { code }) => ended.push([request.id, code]),
@@ -132,6 +132,24 @@ test('the group wakes for the first breaker to recover, whichever opened first',
   }
   mock.timers.tick(5_100)
   assert.deepEqual(assigned.at(-1), [patient.request.id, 'd2'])
+})
+
+test('a pause that ends while the scheduler looks, at whichever look at the clock, wakes the group', () => {
+  for (let lead = 0; lead < 10; lead++) {
+    let looks: number | null = null
+    // Each look at the clock is a millisecond later than the one before, from `lead` before the end on.
+    const now = () => Date.now() + (looks === null ? 0 : Math.min(0, looks++ - lead))
+    const { scheduler, assigned, release } = setUp([deployment('a', 'd1')], false, now)
+    const [first, patient] = [waiting(), waiting()]
+    scheduler.enqueue(first)
+    release('d1', first.request.id, 'upstream_unreachable')
+    scheduler.enqueue(patient)
+    mock.timers.tick(4_999)
+    looks = 0
+    mock.timers.tick(1)
+    mock.timers.tick(100)
+    assert.deepEqual(assigned.at(-1), [patient.request.id, 'd1'], `${lead} ms early`)
+  }
 })
 
 test('who waits too long is told why', () => {

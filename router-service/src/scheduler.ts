@@ -112,7 +112,7 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
       // A slot may be free right now: the bound is for those who must wait.
       if (
         room.size > 0 ||
-        !freeAmong(members).some((info) => meets(waiting.requirement, info, members))
+        !look(members).free.some((info) => meets(waiting.requirement, info, members))
       )
         throw queueFull(waiting.group, room.size, drainOf(waiting.group).perSecond())
     }
@@ -121,14 +121,25 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
     serve(waiting.group)
   }
 
-  const freeAmong = (members: readonly DeploymentInfo[]) =>
-    members.filter((info) => slots.inUse(info.id) < info.slots && breakers.allows(info.id))
+  /** Those with a free slot, by whether their breaker lets a call through, and when the first of the others may. */
+  function look(members: readonly DeploymentInfo[]) {
+    const free: DeploymentInfo[] = []
+    let recoversAt = Number.POSITIVE_INFINITY
+    for (const info of members) {
+      if (slots.inUse(info.id) >= info.slots) continue
+      // One question: of two, the breaker's pause could end in between, and nobody would be woken.
+      const at = breakers.recoversAt(info.id)
+      if (at === null) free.push(info)
+      else recoversAt = Math.min(recoversAt, at)
+    }
+    return { free, recoversAt }
+  }
 
   function serve(group: string): void {
     const room = rooms.get(group)
     if (room === undefined || room.size === 0) return
     const members = parts.inGroup(group)
-    let free = freeAmong(members)
+    let { free, recoversAt } = look(members)
     while (free.length > 0) {
       const lanes = new Map<string, boolean>()
       const isOpen = (head: Waiting): boolean => {
@@ -145,9 +156,11 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
       const chosen = chooser.choose(next, free, members)
       if (chosen === null) break
       give(room, next, chosen.info, chosen.reasons)
-      free = freeAmong(free)
+      const left = look(free)
+      free = left.free
+      recoversAt = Math.min(recoversAt, left.recoversAt)
     }
-    if (room.size > 0) setAlarm(group, room, members)
+    if (room.size > 0) setAlarm(group, room, free, recoversAt)
   }
 
   function serveGroup(group: string): void {
@@ -178,13 +191,17 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
     parts.assign(waiting, info, reasons)
   }
 
-  /** Wakes the group when a breaker lets a probe through or a rate limit has room again. */
-  function setAlarm(group: string, room: WaitingRoom<Waiting>, members: readonly DeploymentInfo[]) {
-    const promptTokens = room.next(() => true)?.request.promptTokens ?? 0
-    let at = Number.POSITIVE_INFINITY
-    for (const info of members) {
-      at = Math.min(at, breakers.recoversAt(info.id) ?? at)
-      if (parts.enforceRates()) at = Math.min(at, rates.freeAt(info, promptTokens) ?? at)
+  /** Wakes the group when a breaker lets a probe through or a rate limit of those free has room. */
+  function setAlarm(
+    group: string,
+    room: WaitingRoom<Waiting>,
+    free: readonly DeploymentInfo[],
+    recoversAt: number,
+  ) {
+    let at = recoversAt
+    if (parts.enforceRates()) {
+      const promptTokens = room.next(() => true)?.request.promptTokens ?? 0
+      for (const info of free) at = Math.min(at, rates.freeAt(info, promptTokens) ?? at)
     }
     if (at < Number.POSITIVE_INFINITY) alarms.set(group, at)
   }
