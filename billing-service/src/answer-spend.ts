@@ -1,7 +1,7 @@
 // Answers the gateway's questions about spend; each is asked of whichever billing service is free.
 
 import type { Bus } from '@penstock/shared/bus/connect'
-import { answer } from '@penstock/shared/bus/request-reply'
+import { answer, answerWithBody } from '@penstock/shared/bus/request-reply'
 import { channels } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
@@ -30,7 +30,7 @@ export function answerSpend(bus: Bus, db: Kysely<Database>, log: Logger): () => 
   const { spendLogs: logs, spendSummary: summary, spendContent: content } = channels
   const { spendTotals: totals, spendActivity: activity } = channels
   const subs = [
-    answer(bus, logs, logs.subject(), asked('spend logs', spendLogs), queue),
+    answerWithBody(bus, logs, logs.subject(), asked('spend logs', spendLogs), queue),
     answer(bus, summary, summary.subject(), asked('spend summary', spendSummary), queue),
     answer(bus, content, content.subject(), asked('request content', requestContent), queue),
     answer(bus, totals, totals.subject(), asked('spend totals', spendTotals), queue),

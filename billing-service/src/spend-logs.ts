@@ -1,4 +1,5 @@
 // GET /spend/logs: the request log a page at a time, newest first, in LiteLLM's field names.
+import type { WithBody } from '@penstock/shared/bus/request-reply'
 import type { Operation } from '@penstock/shared/contracts/request'
 import type { SpendLogRow, SpendLogsPage, SpendLogsQuery } from '@penstock/shared/contracts/spend'
 import { dollarText } from '@penstock/shared/pricing/money'
@@ -6,7 +7,7 @@ import { type Kysely, type RawBuilder, sql } from 'kysely'
 import { z } from 'zod'
 import type { Database, RequestLogTable } from './database.ts'
 import { type LogRow, newestRows } from './reports/newest-rows.ts'
-import { pageOf, readCursor } from './reports/page.ts'
+import { type Page, pageOf, readCursor } from './reports/page.ts'
 import { keyIdOf, scopeOf } from './reports/scope.ts'
 import { periodOf } from './spend-period.ts'
 
@@ -44,10 +45,10 @@ const cursor = z.tuple([z.int().min(-8.64e15).max(8.64e15), z.string(), z.int32(
 export async function spendLogs(
   db: Kysely<Database>,
   query: SpendLogsQuery,
-): Promise<SpendLogsPage> {
+): Promise<WithBody<SpendLogsPage>> {
   const after = readCursor(query.cursor, cursor)
   const keyId = query.api_key === undefined ? undefined : await keyIdOf(db, query.api_key)
-  if (keyId === null) return { rows: [], nextCursor: null }
+  if (keyId === null) return withRows({ rows: [], nextCursor: null })
   const { from, before } = periodOf(query)
   const conditions: RawBuilder<boolean>[] = []
   if (keyId !== undefined) conditions.push(sql`key_id = ${keyId}`)
@@ -68,12 +69,18 @@ export async function spendLogs(
   }
   const scope = await scopeOf(db, query.actor)
   const found = await newestRows(db, scope, conditions, query.limit + 1)
-  return pageOf(
+  const page = pageOf(
     found,
     query.limit,
     (row) => JSON.stringify(spendLogRowOf(row)),
     (row) => [row.received_at.getTime(), row.request_id, row.attempt],
+    (text) => text,
   )
+  return withRows(page)
+}
+
+function withRows({ rows, nextCursor }: Page<string>): WithBody<SpendLogsPage> {
+  return { answer: { rows: rows.length, nextCursor }, body: Buffer.from(rows.join()) }
 }
 
 function spendLogRowOf(log: LogRow): SpendLogRow {

@@ -7,20 +7,31 @@ import type { Request, Response } from 'express'
 import { z } from 'zod'
 import { type CsvRow, csvHead, csvLine } from './csv.ts'
 
-export interface Rows<Row> {
+export interface Rows {
   /** So many at most. */
   limit: number
   /** The next page, of at most so many rows; the first one for null. */
-  page(cursor: string | null, limit: number): Promise<{ rows: Row[]; nextCursor: string | null }>
+  page(cursor: string | null, limit: number): Promise<WrittenPage>
 }
 
-/** How rows are written, one after the other. */
-export interface ListFormat<Row> {
+/** Rows as the list's format has them. */
+export interface WrittenPage {
+  rows: number
+  text: string | Uint8Array
+  nextCursor: string | null
+}
+
+/** What stands around the rows of a list. */
+export interface ListFrame {
   type: string
   begin: string
   between: string
-  row(row: Row): string
   end: string
+}
+
+/** How rows are written, one after the other. */
+export interface ListFormat<Row> extends ListFrame {
+  row(row: Row): string
 }
 
 /** The most that billing gives at once. */
@@ -35,9 +46,6 @@ export const jsonList: ListFormat<unknown> = {
   row: (row) => JSON.stringify(row),
   end: ']',
 }
-
-/** Of rows that are JSON already. */
-export const jsonTexts: ListFormat<string> = { ...jsonList, row: (text) => text }
 
 export function csvList<Row>(
   columns: readonly string[],
@@ -60,30 +68,36 @@ export function wantsCsv(req: Request): boolean {
   return (data ?? req.accepts(['json', 'csv'])) === 'csv'
 }
 
+export function writtenPage<Row>(
+  format: ListFormat<Row>,
+  rows: readonly Row[],
+  nextCursor: string | null,
+): WrittenPage {
+  return { rows: rows.length, text: rows.map(format.row).join(format.between), nextCursor }
+}
+
 /** @throws whatever the first page's question throws; later the connection breaks instead */
-export async function streamRows<Row>(
+export async function streamRows(
   res: Response,
   log: Logger,
-  format: ListFormat<Row>,
-  { limit, page }: Rows<Row>,
+  frame: ListFrame,
+  { limit, page }: Rows,
 ): Promise<void> {
   let left = limit
   let cursor: string | null = null
   try {
     do {
-      const { rows, nextCursor }: Awaited<ReturnType<typeof page>> = await page(
-        cursor,
-        Math.min(left, pageRows),
-      )
+      const { rows, text, nextCursor }: WrittenPage = await page(cursor, Math.min(left, pageRows))
       if (res.closed) return
-      if (!res.headersSent) res.type(format.type).write(format.begin)
-      const text = rows.map(format.row).join(format.between)
-      const isFirst = left === limit
-      if (text !== '' && !res.write(isFirst ? text : `${format.between}${text}`)) await drained(res)
-      left -= rows.length
+      if (!res.headersSent) res.type(frame.type).write(frame.begin)
+      if (rows > 0) {
+        if (left < limit && frame.between !== '') res.write(frame.between)
+        if (!res.write(text)) await drained(res)
+      }
+      left -= rows
       cursor = nextCursor
     } while (left > 0 && cursor !== null)
-    res.end(format.end)
+    res.end(frame.end)
   } catch (cause) {
     if (!res.headersSent) throw cause
     // Half a list must not look like a whole one: the connection breaks instead.

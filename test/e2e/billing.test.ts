@@ -6,10 +6,12 @@ import { migrate } from '@penstock/billing-service/migrate'
 import { startBilling } from '@penstock/billing-service/start-billing'
 import { startNats } from '@penstock/infra/servers/nats'
 import { connectBus } from '@penstock/shared/bus/connect'
-import { ask } from '@penstock/shared/bus/request-reply'
+import { ask, askForBody } from '@penstock/shared/bus/request-reply'
 import { channels, streams } from '@penstock/shared/contracts/channels'
+import type { SpendLogRow } from '@penstock/shared/contracts/spend'
 import type { UsageEvent } from '@penstock/shared/contracts/usage'
 import { tokens, usageEventOf } from '@penstock/shared/pricing/fixtures/usage-event'
+import type { z } from 'zod'
 import {
   books,
   heartbeatWith,
@@ -218,9 +220,11 @@ test('questions about spend are answered over the bus, and faults come back as s
   await recorder.until('the entries', (lines) => handled(lines) === 3)
   const { spendLogs, spendSummary } = channels
   const actor = { role: 'master' as const, keyId: 'master', userId: null, teamId: null }
-  const logs = await ask(bus, spendLogs, spendLogs.subject(), { actor, limit: 2 }, 10_000)
+  const askLogs = (query: z.input<typeof spendLogs.schema>, ms: number) =>
+    askForBody(bus, spendLogs, spendLogs.subject(), query, ms)
+  const logs = await askLogs({ actor, limit: 2 }, 10_000)
   assert.deepEqual(
-    logs.rows.map((row) => JSON.parse(row).request_id),
+    JSON.parse(`[${Buffer.from(logs.body)}]`).map((row: SpendLogRow) => row.request_id),
     ['req-2', 'req-1'],
   )
   const range = { actor, start_date: '2026-05-20', end_date: '2026-05-20' }
@@ -229,12 +233,12 @@ test('questions about spend are answered over the bus, and faults come back as s
 
   const refused = { code: 'invalid_request' }
   const odd = { actor, cursor: 'none of ours' }
-  await assert.rejects(ask(bus, spendLogs, spendLogs.subject(), odd, 10_000), refused)
+  await assert.rejects(askLogs(odd, 10_000), refused)
   const unfit = { actor, api_key: 'a\0b' }
-  await assert.rejects(ask(bus, spendLogs, spendLogs.subject(), unfit, 10_000), refused)
+  await assert.rejects(askLogs(unfit, 10_000), refused)
 
   await databases.stop()
-  const away = ask(bus, spendLogs, spendLogs.subject(), { actor }, 20_000)
+  const away = askLogs({ actor }, 20_000)
   await assert.rejects(away, { code: 'service_unavailable' })
   await databases.restart()
   await billing.close()

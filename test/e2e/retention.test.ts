@@ -5,7 +5,7 @@ import { migrations } from '@penstock/billing-service/migrations/table'
 import { recordUsage } from '@penstock/billing-service/record-usage'
 import { keepPartitions } from '@penstock/billing-service/retention'
 import { spendLogs } from '@penstock/billing-service/spend-logs'
-import { spendLogsQuery } from '@penstock/shared/contracts/spend'
+import { type SpendLogRow, spendLogsQuery } from '@penstock/shared/contracts/spend'
 import { usageEventOf } from '@penstock/shared/pricing/fixtures/usage-event'
 import { type Kysely, sql } from 'kysely'
 import { Migrator } from 'kysely/migration'
@@ -143,9 +143,9 @@ test('the rows of a log that was one table are found in their months after the m
     request_log_2026_05: ['r1'],
   })
   const actor = { role: 'master', keyId: 'master', userId: null, teamId: null }
-  const { rows } = await spendLogs(database.db, spendLogsQuery.parse({ actor }))
+  const { body } = await spendLogs(database.db, spendLogsQuery.parse({ actor }))
   assert.deepEqual(
-    rows.map((row) => JSON.parse(row).request_id),
+    JSON.parse(`[${body}]`).map((row: SpendLogRow) => row.request_id),
     ['r1', 'r0'],
   )
   await database.close()

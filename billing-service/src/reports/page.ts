@@ -14,19 +14,21 @@ export interface Page<Row> {
 /**
  * @param found in order, one more than `limit` where there are more
  * @param cursorOf where a row stands in that order
+ * @param textOf the row as it travels
  */
 export function pageOf<Found, Row>(
   found: readonly Found[],
   limit: number,
   rowOf: (found: Found) => Row,
   cursorOf: (found: Found) => unknown,
+  textOf: (row: Row) => string = JSON.stringify,
 ): Page<Row> {
   const rows: Row[] = []
   let bytes = 0
   let last: Found | null = null
   for (const one of found) {
     const row = rowOf(one)
-    bytes += Buffer.byteLength(JSON.stringify(row)) + 1
+    bytes += Buffer.byteLength(textOf(row)) + 1
     if (last !== null && (rows.length === limit || bytes > maxPageBytes)) {
       return { rows, nextCursor: encode(cursorOf(last)) }
     }

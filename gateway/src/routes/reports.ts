@@ -17,7 +17,7 @@ import { z } from 'zod'
 import { type CsvRow, csvHead, csvLine } from '../csv.ts'
 import type { Gateway } from '../gateway.ts'
 import { parseQuery } from '../schemas.ts'
-import { csvList, jsonList, streamRows, wantsCsv } from '../stream-rows.ts'
+import { csvList, jsonList, streamRows, wantsCsv, writtenPage } from '../stream-rows.ts'
 import { withKeyReference } from './spend.ts'
 
 const timeoutMs = 15_000
@@ -75,13 +75,15 @@ function totalsBy(gateway: Gateway, groupingOf: (query: unknown) => Grouping): R
     const isCsv = wantsCsv(req)
     const query = withKeyReference(gateway, parseQuery(totalsQuery, req.query))
     const { spendTotals: channel } = channels
-    await streamRows(res, gateway.log, isCsv ? totalsCsv(grouping) : jsonList, {
+    const format = isCsv ? totalsCsv(grouping) : jsonList
+    await streamRows(res, gateway.log, format, {
       limit: query.limit,
       page: async (cursor, limit) => {
         const of = { ...query, actor, group_by: grouping, limit }
         const question = { ...of, ...(cursor === null ? {} : { cursor }) }
         const page = await ask(gateway.bus, channel, channel.subject(), question, timeoutMs)
-        return { ...page, rows: page.rows.map((row) => shown(grouping, row)) }
+        const rows = page.rows.map((row) => shown(grouping, row))
+        return writtenPage<CsvRow>(format, rows, page.nextCursor)
       },
     })
   }

@@ -4,6 +4,7 @@ import { createServer, get, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { afterEach, beforeEach, test } from 'node:test'
 import { createFakeBus, type FakeBus } from '@penstock/shared/bus/bus-test-kit'
+import { encodeEnvelope } from '@penstock/shared/bus/envelope-codec'
 import type { PenstockError } from '@penstock/shared/contracts/errors'
 import type { SpendLogRow } from '@penstock/shared/contracts/spend'
 import express, { type ErrorRequestHandler } from 'express'
@@ -90,7 +91,8 @@ function billingAnswers(...pages: (SpendLogRow[] | 'fails')[]): void {
     const page = pages[questions.push(question as Record<string, unknown>) - 1] ?? 'fails'
     if (page === 'fails') throw new Error('billing is away')
     const nextCursor = questions.length < pages.length ? String(questions.length) : null
-    return { rows: page.map((row) => JSON.stringify(row)), nextCursor }
+    const body = Buffer.from(page.map((row) => JSON.stringify(row)).join())
+    return encodeEnvelope({ rows: page.length, nextCursor }, body)
   }
 }
 

@@ -1,12 +1,11 @@
 // GET /spend/logs, as LiteLLM answers it: rows newest first with `summarize=false`, or a summary by
 // day; page by page for who asks with a `cursor`; as CSV. Everybody sees its own: billing sees to it.
-import { ask } from '@penstock/shared/bus/request-reply'
+import { ask, askForBody } from '@penstock/shared/bus/request-reply'
 import type { Actor } from '@penstock/shared/contracts/admin'
 import { channels } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import {
   type SpendLogRow,
-  type SpendLogsPage,
   type SpendSummary,
   type SpendSummaryDay,
   spendLogRow,
@@ -19,7 +18,14 @@ import { keyReference } from '../access/key-texts.ts'
 import type { CsvRow } from '../csv.ts'
 import type { Gateway } from '../gateway.ts'
 import { parseQuery } from '../schemas.ts'
-import { csvList, jsonTexts, type ListFormat, streamRows, wantsCsv } from '../stream-rows.ts'
+import {
+  csvList,
+  jsonList,
+  streamRows,
+  type WrittenPage,
+  wantsCsv,
+  writtenPage,
+} from '../stream-rows.ts'
 
 const maxRows = 10_000
 /** A file that stops in the middle of a month is of no use. */
@@ -55,9 +61,9 @@ export function spendLogs(gateway: Gateway): RequestHandler {
       await onePage(gateway, actor, query, isCsv, res)
     } else {
       const query = withKeyReference(gateway, parseQuery(schema, req.query))
-      await streamRows(res, gateway.log, isCsv ? logsCsv : jsonTexts, {
+      await streamRows(res, gateway.log, isCsv ? logsCsv : jsonList, {
         limit: query.limit,
-        page: (cursor, limit) => pageOf(gateway, actor, { ...query, limit }, cursor),
+        page: (cursor, limit) => pageOf(gateway, actor, { ...query, limit }, cursor, isCsv),
       })
     }
   }
@@ -92,25 +98,36 @@ async function onePage(
   isCsv: boolean,
   res: Response,
 ): Promise<void> {
-  const { rows, nextCursor } = await pageOf(gateway, actor, query, cursor === '' ? null : cursor)
+  const after = cursor === '' ? null : cursor
+  const { text, nextCursor } = await pageOf(gateway, actor, query, after, isCsv)
   if (nextCursor !== null) res.setHeader('x-next-cursor', nextCursor)
-  if (isCsv) res.type('text/csv').send(`${logsCsv.begin}${rows.map(logsCsv.row).join('')}`)
-  else
-    res.type('json').send(`{"data":[${rows.join()}],"next_cursor":${JSON.stringify(nextCursor)}}`)
+  if (isCsv) {
+    res.type('text/csv').send(`${logsCsv.begin}${text}`)
+  } else {
+    res.type('json').write('{"data":[')
+    res.write(text)
+    res.end(`],"next_cursor":${JSON.stringify(nextCursor)}}`)
+  }
 }
 
-function pageOf(
-  gateway: Gateway,
+/** As JSON, whose rows billing has written, or as CSV. */
+async function pageOf(
+  { bus }: Gateway,
   actor: Actor,
   query: LogsQuery,
   cursor: string | null,
-): Promise<SpendLogsPage> {
+  isCsv: boolean,
+): Promise<WrittenPage> {
   const { spendLogs: channel } = channels
   const question = { ...query, actor, ...(cursor === null ? {} : { cursor }) }
-  return ask(gateway.bus, channel, channel.subject(), question, timeoutMs)
+  const { answer, body } = await askForBody(bus, channel, channel.subject(), question, timeoutMs)
+  if (!isCsv) return { ...answer, text: body }
+  const rows = logRows.parse(JSON.parse(`[${Buffer.from(body).toString()}]`))
+  return writtenPage(logsCsv, rows, answer.nextCursor)
 }
 
-const csvOfRows = csvList<SpendLogRow>(
+const logRows = z.array(spendLogRow)
+const logsCsv = csvList<SpendLogRow>(
   [
     ...['startTime', 'request_id', 'attempt', 'status', 'error_code', 'call_type', 'model_group'],
     ...['model', 'custom_llm_provider', 'model_id', 'api_key', 'user', 'team_id', 'end_user'],
@@ -125,11 +142,6 @@ const csvOfRows = csvList<SpendLogRow>(
     error_code: error?.code,
   }),
 )
-const logsCsv: ListFormat<string> = {
-  ...csvOfRows,
-  row: (text) => csvOfRows.row(spendLogRow.parse(JSON.parse(text))),
-}
-
 async function summary(gateway: Gateway, actor: Actor, query: SummaryQuery) {
   const days: SpendSummaryDay[] = []
   let start: string | null = query.start_date

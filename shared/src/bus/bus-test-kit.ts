@@ -12,7 +12,7 @@ export interface FakeBus {
   stored: { subject: string; data: Uint8Array }[]
   /** What the stream does; by default it takes everything. */
   onStore: () => Promise<void>
-  /** What a question is answered with; by default nobody answers. */
+  /** What a question is answered with, bytes as they are; by default nobody answers. */
   onRequest: (subject: string, question: unknown, timeoutMs?: number) => Promise<unknown>
   deliver(subject: string, data: Uint8Array | object): void
   disconnect(): void
@@ -41,7 +41,7 @@ export function createFakeBus(): FakeBus {
       },
       async request(subject: string, payload: string, { timeout }: { timeout: number }) {
         const answer = await fake.onRequest(subject, JSON.parse(payload), timeout)
-        return { data: Buffer.from(JSON.stringify(answer)) }
+        return { data: answer instanceof Uint8Array ? answer : Buffer.from(JSON.stringify(answer)) }
       },
     },
     outbox: { publish, later: publish, laterFrom: () => {}, flush: () => {} },

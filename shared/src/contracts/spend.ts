@@ -106,11 +106,11 @@ export const spendLogRow = z.object({
 export type SpendLogRow = z.infer<typeof spendLogRow>
 
 /**
- * Newest first. A page may hold fewer rows than `limit`: only `nextCursor` null means the end. Each row is
- * a spendLogRow as JSON: written once, it goes to the client as it is.
+ * Newest first. A page may hold fewer rows than `limit`: only `nextCursor` null means the end. The rows
+ * are the body: spendLogRows as JSON with commas between them, which goes to the client as it is.
  */
 export const spendLogsPage = z.object({
-  rows: z.array(z.string()),
+  rows: count,
   nextCursor: z.string().nullable(),
 })
 export type SpendLogsPage = z.infer<typeof spendLogsPage>
