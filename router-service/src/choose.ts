@@ -15,6 +15,8 @@ type Infos = readonly DeploymentInfo[]
 export interface Chooser {
   /** @param members all deployments of the group: what tags mean depends on the others, too */
   canTake(waiting: Waiting, info: DeploymentInfo, members: Infos): boolean
+  /** Epoch ms at which a rate limit of the free ones lets it through; Infinity: none ever does. */
+  roomAt(waiting: Waiting, free: Infos, members: Infos): number
   /** Null: none of the free ones can take it. */
   choose(
     waiting: Waiting,
@@ -35,6 +37,12 @@ export function createChooser(parts: Parts): Chooser {
 
   return {
     canTake,
+    roomAt({ request, requirement }, free, members) {
+      if (!parts.enforceRates()) return Number.POSITIVE_INFINITY
+      const fitting = free.filter((info) => meets(requirement, info, members))
+      const times = fitting.map((info) => rates.freeAt(info, request.promptTokens))
+      return Math.min(...times.filter((at) => at !== null))
+    },
     choose(waiting, free, members) {
       const { request } = waiting
       const served = request.prefixes.length > 0 ? prefixes.matches(request.prefixes) : null

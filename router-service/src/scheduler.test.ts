@@ -108,6 +108,23 @@ test('a prompt over the limit of the minute waits without holding up the others'
   )
 })
 
+test('a limit with room again wakes whoever it held up, whatever stands at the head', () => {
+  const taken = deployment('a', 'd1')
+  const limited = deployment('a', 'd2', { slots: 10, tpm: 100 })
+  const { scheduler, assigned } = setUp([taken, limited], true)
+  const only = (id: string, promptTokens: number): Waiting => {
+    const except = id === 'd1' ? ['d2'] : ['d1']
+    const one = waiting({ promptTokens })
+    return { ...one, lane: id, requirement: { ...one.requirement, except } }
+  }
+  for (const one of [only('d1', 500), only('d2', 80), only('d1', 500)]) scheduler.enqueue(one)
+  const heldUp = only('d2', 80)
+  scheduler.enqueue(heldUp)
+  assert.equal(assigned.length, 2)
+  mock.timers.tick(61_100)
+  assert.deepEqual(assigned.at(-1), [heldUp.request.id, 'd2'])
+})
+
 test('a prompt over every limit is refused at once: no wait would help', () => {
   const { scheduler } = setUp([deployment('a', 'd1', { tpm: 1_000 })], true)
   assert.throws(() => scheduler.enqueue(waiting({ promptTokens: 1_500 })), {

@@ -77,7 +77,7 @@ export interface Scheduler {
 }
 
 export function createScheduler(parts: SchedulerParts): Scheduler {
-  const { slots, breakers, rates, prefixes, now } = parts
+  const { slots, breakers, prefixes, now } = parts
   const rooms = new Map<string, WaitingRoom<Waiting>>()
   const drains = new Map<string, DrainRate>()
   const alarms = createAlarms(serve, now)
@@ -139,7 +139,10 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
     const room = rooms.get(group)
     if (room === undefined || room.size === 0) return
     const members = parts.inGroup(group)
-    let { free, recoversAt } = look(members)
+    const first = look(members)
+    let { free } = first
+    /** When somebody may get through who does not now: a breaker's pause ends, a rate limit has room. */
+    let wakeAt = first.recoversAt
     while (free.length > 0) {
       const lanes = new Map<string, boolean>()
       const isOpen = (head: Waiting): boolean => {
@@ -148,6 +151,7 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
         const known = lanes.get(key)
         if (known !== undefined) return known
         const open = free.some((info) => chooser.canTake(head, info, members))
+        if (!open) wakeAt = Math.min(wakeAt, chooser.roomAt(head, free, members))
         lanes.set(key, open)
         return open
       }
@@ -158,9 +162,9 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
       give(room, next, chosen.info, chosen.reasons)
       const left = look(free)
       free = left.free
-      recoversAt = Math.min(recoversAt, left.recoversAt)
+      wakeAt = Math.min(wakeAt, left.recoversAt)
     }
-    if (room.size > 0) setAlarm(group, room, free, recoversAt)
+    if (room.size > 0 && wakeAt < Number.POSITIVE_INFINITY) alarms.set(group, wakeAt)
   }
 
   function serveGroup(group: string): void {
@@ -189,21 +193,6 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
     if (request.prefixes.length > 0) prefixes.remember(request.prefixes, info.id)
     drainOf(waiting.group).note()
     parts.assign(waiting, info, reasons)
-  }
-
-  /** Wakes the group when a breaker lets a probe through or a rate limit of those free has room. */
-  function setAlarm(
-    group: string,
-    room: WaitingRoom<Waiting>,
-    free: readonly DeploymentInfo[],
-    recoversAt: number,
-  ) {
-    let at = recoversAt
-    if (parts.enforceRates()) {
-      const promptTokens = room.next(() => true)?.request.promptTokens ?? 0
-      for (const info of free) at = Math.min(at, rates.freeAt(info, promptTokens) ?? at)
-    }
-    if (at < Number.POSITIVE_INFINITY) alarms.set(group, at)
   }
 
   /** Ends what of these, all of one group, has waited too long. */
