@@ -34,7 +34,13 @@ export function answerSpend(bus: Bus, db: Kysely<Database>, log: Logger): () => 
     answer(bus, summary, summary.subject(), asked('spend summary', spendSummary), queue),
     answer(bus, content, content.subject(), asked('request content', requestContent), queue),
     answer(bus, totals, totals.subject(), asked('spend totals', spendTotals), queue),
-    answer(bus, activity, activity.subject(), asked('daily activity', spendActivity), queue),
+    answerWithBody(
+      bus,
+      activity,
+      activity.subject(),
+      asked('daily activity', spendActivity),
+      queue,
+    ),
   ]
   return () => {
     for (const sub of subs) sub.unsubscribe()

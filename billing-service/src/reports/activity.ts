@@ -1,6 +1,6 @@
 // GET /user/daily/activity and /team/daily/activity: days with spend, newest first, each with its sums
 // by model, provider, key and user or team, as LiteLLM shows them.
-
+import type { WithBody } from '@penstock/shared/bus/request-reply'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { ActivityDay, ActivityPart, ActivityQuery } from '@penstock/shared/contracts/reports'
 import { type Kysely, type RawBuilder, sql } from 'kysely'
@@ -43,12 +43,12 @@ type PartsName = (typeof kinds)[number][1]
 export async function spendActivity(
   db: Kysely<Database>,
   query: ActivityQuery,
-): Promise<ActivityPart> {
+): Promise<WithBody<ActivityPart>> {
   const length = dayCount(query.start_date, query.end_date)
   if (length < 1) throw refused('end_date is before start_date.')
   if (length > maxDays) throw refused(`The range exceeds ${maxDays} days.`)
   const keyId = query.api_key === undefined ? undefined : await keyIdOf(db, query.api_key)
-  if (keyId === null) return { days: [], dayCount: 0, totals: metricsOf(nothing) }
+  if (keyId === null) return withDays([], [])
   const where = sql.join(
     conditionsOf(query, keyId, withinScope(await scopeOf(db, query.actor))),
     sql` and `,
@@ -58,10 +58,15 @@ export async function spendActivity(
     group by day order by day desc`.execute(db)
   const wanted = days.rows.slice(query.skip, query.skip + Math.min(query.limit, daysPerAnswer))
   const parts = wanted.length === 0 ? [] : await partsOf(db, query, where, wanted)
+  const texts = wanted.map((day) => JSON.stringify(activityDay(day, parts, query.entity)))
+  return withDays(fitting(texts), days.rows)
+}
+
+function withDays(texts: string[], all: DayRow[]): WithBody<ActivityPart> {
+  const totals = metricsOf(all.reduce(plus, nothing))
   return {
-    days: fitting(wanted.map((day) => activityDay(day, parts, query.entity))),
-    dayCount: days.rows.length,
-    totals: metricsOf(days.rows.reduce(plus, nothing)),
+    answer: { days: texts.length, dayCount: all.length, totals },
+    body: Buffer.from(texts.join()),
   }
 }
 
@@ -144,10 +149,10 @@ function activityDay(day: DayRow, parts: PartRow[], entity: string): ActivityDay
 }
 
 /** As many as one message holds, but one at least. */
-function fitting(days: ActivityDay[]): ActivityDay[] {
+function fitting(days: string[]): string[] {
   let bytes = 0
   const beyond = days.findIndex((day, at) => {
-    bytes += Buffer.byteLength(JSON.stringify(day)) + 1
+    bytes += Buffer.byteLength(day) + 1
     return at > 0 && bytes > maxPageBytes
   })
   return beyond === -1 ? days : days.slice(0, beyond)

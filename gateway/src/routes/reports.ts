@@ -1,10 +1,11 @@
 // Sums of spend: GET /spend/keys|users|teams|models|tags, /global/spend(/report), as lists or CSV, and
 // LiteLLM's /user/daily/activity and /team/daily/activity. Everybody sees its own: billing sees to it.
-import { ask } from '@penstock/shared/bus/request-reply'
+import { ask, askForBody, type WithBody } from '@penstock/shared/bus/request-reply'
 import { channels } from '@penstock/shared/contracts/channels'
 import {
   type ActivityDay,
   type ActivityPart,
+  activityDay,
   activityFilters,
   type Grouping,
   groupings,
@@ -153,28 +154,35 @@ export function dailyActivity(gateway: Gateway, entity: 'user' | 'team'): Reques
     const asked = { ...filters, actor, entity, team_ids: team_ids ?? null }
     const { spendActivity: channel } = channels
     const begin = (page - 1) * page_size
-    const days: ActivityDay[] = []
-    let part: ActivityPart
+    /** Each is one or more days as JSON, with commas between them. */
+    const texts: string[] = []
+    let days = 0
+    let part: WithBody<ActivityPart>
     do {
       const question = {
         ...asked,
         exclude_team_ids: exclude_team_ids ?? [],
-        skip: begin + days.length,
-        limit: page_size - days.length,
+        skip: begin + days,
+        limit: page_size - days,
       }
-      part = await ask(gateway.bus, channel, channel.subject(), question, timeoutMs)
-      days.push(...part.days)
-    } while (part.days.length > 0 && days.length < page_size && begin + days.length < part.dayCount)
+      part = await askForBody(gateway.bus, channel, channel.subject(), question, timeoutMs)
+      days += part.answer.days
+      if (part.answer.days > 0) texts.push(Buffer.from(part.body).toString())
+    } while (part.answer.days > 0 && days < page_size && begin + days < part.answer.dayCount)
+    const results = `[${texts.join()}]`
     if (isCsv) {
-      res.type('text/csv').send(activityCsv(days))
+      res.type('text/csv').send(activityCsv(activityDays.parse(JSON.parse(results))))
       return
     }
-    const total_pages = Math.max(1, Math.ceil(part.dayCount / page_size))
+    const { dayCount, totals } = part.answer
+    const total_pages = Math.max(1, Math.ceil(dayCount / page_size))
     const has_more = page < total_pages
-    const metadata = { ...totalsOf(part.totals), page, total_pages, has_more }
-    res.json({ results: days, metadata })
+    const metadata = { ...totalsOf(totals), page, total_pages, has_more }
+    res.type('json').send(`{"results":${results},"metadata":${JSON.stringify(metadata)}}`)
   }
 }
+
+const activityDays = z.array(activityDay)
 
 /** `total_spend` and so on; of the whole period, on every page. */
 function totalsOf({ total_tokens, ...metrics }: SpendMetrics): Record<string, number> {

@@ -112,9 +112,10 @@ export const activityDay = z.object({
 })
 export type ActivityDay = z.infer<typeof activityDay>
 
+/** The days are the body: activityDays as JSON with commas between them. */
 export const activityPart = z.object({
   /** From `skip` on; fewer than asked for where more would not fit into one message. */
-  days: z.array(activityDay),
+  days: count,
   /** Of the whole period. */
   dayCount: count,
   totals: spendMetrics,
