@@ -11,6 +11,7 @@ import { openRedisLimiter, type RedisLimiter } from '@penstock/gateway/admission
 import type { Scope } from '@penstock/gateway/admission/limits/scope'
 import { startRedis } from '@penstock/infra/servers/redis'
 import type { RateLimits } from '@penstock/shared/contracts/access'
+import { Redis } from 'ioredis'
 import { eventually } from '../harness/eventually.ts'
 import { restartable, silent } from '../harness/servers.ts'
 
@@ -178,6 +179,7 @@ describe('in Redis', () => {
   let policy: 'refuse' | 'local'
   const opened: RedisLimiter[] = []
   let limiter: RedisLimiter
+  let admin: Redis
 
   const open = async () => {
     const local = createMemoryLimiter(() => clock)
@@ -191,8 +193,11 @@ describe('in Redis', () => {
     server = await restartable(startRedis, directory)
     policy = 'refuse'
     limiter = await open()
+    admin = new Redis(server.url)
+    admin.on('error', () => {})
   })
   after(async () => {
+    admin.disconnect()
     for (const one of opened) await one.close()
     await server.stop()
     await rm(directory, { recursive: true })
@@ -240,6 +245,39 @@ describe('in Redis', () => {
       await take(holder, [scopeOf({ rpm: 1 })])
     }
     assert.equal(word(await take(limiter, [scope])), 'ok')
+  })
+
+  test('what was refused because its answer was late is not counted, and holds nothing', async () => {
+    const scope = scopeOf({ rpm: 2, maxParallel: 1 })
+    await admin.call('CLIENT', 'PAUSE', 400, 'ALL')
+    await assert.rejects(take(limiter, [scope]), { code: 'service_unavailable' })
+    await eventually('Redis answers', () => limiter.up)
+    const verdict = await take(limiter, [scope])
+    assert.equal(word(verdict), 'ok')
+    assert.equal(verdict.standing.requests?.remaining, 1)
+    verdict.undo()
+  })
+
+  test('a lease that could not be given back is, as soon as Redis is there again', async () => {
+    const scope = scopeOf({ maxParallel: 1 })
+    const verdict = await take(limiter, [scope])
+    await server.kill()
+    await eventually('the loss is seen', () => !limiter.up)
+    verdict.settle(null)
+    await server.start()
+    await eventually('Redis is back', () => limiter.up)
+    assert.equal(word(await take(limiter, [scope])), 'ok')
+  })
+
+  test('a gateway that stood still itself does not take Redis for lost', async () => {
+    const scope = scopeOf({ rpm: 1 })
+    const asked = take(limiter, [scope])
+    // The command leaves with the next turn of the event loop.
+    await new Promise((resolve) => setImmediate(resolve))
+    const until = performance.now() + 400
+    while (performance.now() < until);
+    assert.equal(word(await asked), 'ok')
+    assert.equal(limiter.up, true)
   })
 
   test('without it requests are refused or counted here, and it is taken up again', async () => {

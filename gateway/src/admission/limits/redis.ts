@@ -1,5 +1,6 @@
 // The limits of several gateways, counted together in Redis: one round trip for all scopes of a
 // request, by the server's clock. A gateway that dies gives its leases back within half a minute.
+// What was not answered in time is decided without Redis, and taken back there when it answers.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import { Redis, type Result } from 'ioredis'
@@ -14,6 +15,7 @@ import {
   type Verdict,
 } from './limiter.ts'
 import { parallelRetryMs } from './memory.ts'
+import { createRedisLeases, leaseMs } from './redis-leases.ts'
 import { renewScript, settleScript, takeScript } from './redis-scripts.ts'
 import type { Scope } from './scope.ts'
 
@@ -44,21 +46,12 @@ export interface RedisLimiter extends Limiter {
   readonly decidedWithout: number
 }
 
-/** Leases of one request, renewed until it cannot run any longer. */
-interface Held {
-  keys: string[]
-  /** Epoch milliseconds. */
-  until: number
-}
-
-const commandMs = 250
+const answerMs = 250
+/** A connection that is silent for so long is made anew. */
+const silenceMs = 5_000
 const connectMs = 2_000
 const maxReconnectMs = 1_000
 const probeMs = 250
-const leaseMs = 30_000
-const renewMs = 10_000
-/** Leases renewed in one command. */
-const renewedAtOnce = 200
 const kinds: readonly LimitKind[] = ['requests', 'tokens', 'parallel']
 const reply = z.array(z.int())
 
@@ -69,7 +62,6 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
   const redis = new Redis(options.url, {
     lazyConnect: true,
     connectTimeout: connectMs,
-    commandTimeout: commandMs,
     // What cannot be asked now is decided now, by the policy.
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
@@ -82,38 +74,44 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
       penstockRenew: { lua: renewScript },
     },
   })
-  /** By request id, of this gateway. */
-  const held = new Map<string, Held>()
   let up = false
   let decidedWithout = 0
   let reason = 'not connected'
 
   const found = () => {
-    if (!up) log.info('Redis answers: limits are counted there')
+    if (up) return
+    log.info('Redis answers: limits are counted there')
     up = true
+    leases.catchUp()
   }
   const lost = (cause: unknown) => {
     reason = cause instanceof Error ? cause.message : String(cause)
     if (up) log.warn({ reason, policy: policy() }, 'Redis is lost: limits are not counted there')
     up = false
   }
+  const leases = createRedisLeases({ redis, isUp: () => up, lost, clock, now })
   redis.on('ready', found)
   redis.on('error', lost)
   redis.on('close', () => {
     if (up) lost('disconnected')
   })
 
+  let closed = false
+  let probing = false
   const probe = setInterval(() => {
     // After a timeout the connection may still stand.
-    if (!up && redis.status === 'ready') redis.ping().then(found, lost)
+    if (up || probing || redis.status !== 'ready') return
+    probing = true
+    inTime(redis.ping(), silenceMs)
+      .then(found, (cause) => {
+        lost(cause)
+        if (!closed && redis.status === 'ready') redis.disconnect(true)
+      })
+      .finally(() => {
+        probing = false
+      })
   }, probeMs)
-  const renewal = setInterval(() => {
-    // Whoever did not give it back by then never will.
-    for (const [id, { until }] of held) if (until <= clock()) held.delete(id)
-    renew(redis, held, now(), lost)
-  }, renewMs)
   probe.unref()
-  renewal.unref()
 
   function without(question: LimitQuestion): Verdict | Promise<Verdict> {
     decidedWithout += 1
@@ -123,7 +121,7 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
   }
 
   async function take(question: LimitQuestion): Promise<Verdict> {
-    const { requestId, scopes, tokens, lastsMs } = question
+    const { requestId, scopes, tokens } = question
     const keys = scopes.flatMap(keysOf)
     const limits = scopes.flatMap(({ limits: { rpm, tpm, maxParallel } }) => [
       rpm ?? -1,
@@ -131,13 +129,23 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
       maxParallel ?? -1,
     ])
     const args = [now(), requestId, tokens, leaseMs, parallelRetryMs, ...limits]
-    let answer: number[]
+    const asked = redis.penstockTake(keys.length, ...keys, ...args)
     try {
-      answer = reply.parse(await redis.penstockTake(keys.length, ...keys, ...args))
+      return verdictOf(question, keys, reply.parse(await inTime(asked, answerMs)))
     } catch (cause) {
       lost(cause)
+      asked
+        .then((late) => {
+          found()
+          verdictOf(question, keys, reply.parse(late)).undo()
+        })
+        .catch(() => leases.owe(requestId, leasesOf(scopes)))
       return without(question)
     }
+  }
+
+  function verdictOf(question: LimitQuestion, keys: string[], answer: number[]): Verdict {
+    const { requestId, scopes, tokens, lastsMs } = question
     const [refusing = 0, kind = 0, wait = 0] = answer
     const rows = scopes.map((_, index) => answer.slice(3 + index * 4, 7 + index * 4))
     const standing = standingOf(scopes, rows.map(countedOf))
@@ -146,17 +154,22 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
       const retryAfterMs = wait < 0 ? null : wait
       return refused({ scope, kind: kinds[kind - 1] ?? 'requests', retryAfterMs }, standing)
     }
-    const leases = scopes.filter(({ limits: { maxParallel } }) => maxParallel !== null)
-    if (leases.length > 0) {
-      held.set(requestId, { keys: leases.map(leasesKey), until: clock() + lastsMs })
-    }
+    const taken = leasesOf(scopes)
+    if (taken.length > 0) leases.hold(requestId, taken, clock() + lastsMs)
     const end = (moreTokens: number, moreRequests: number) => {
-      held.delete(requestId)
-      if (!up || (moreTokens === 0 && moreRequests === 0 && leases.length === 0)) return
+      leases.drop(requestId)
+      if (moreTokens === 0 && moreRequests === 0 && taken.length === 0) return
+      // Without Redis what was charged stands until its minute is over.
+      if (!up) {
+        leases.owe(requestId, taken)
+        return
+      }
       const slots = rows.map(([, , , slot = 0]) => slot)
       const args = [now(), requestId, moreTokens, moreRequests, ...slots]
-      // Where this is lost, the leases expire, and what was charged stands until its minute is over.
-      redis.penstockSettle(keys.length, ...keys, ...args).catch(lost)
+      redis.penstockSettle(keys.length, ...keys, ...args).catch((cause) => {
+        lost(cause)
+        leases.owe(requestId, taken)
+      })
     }
     return {
       refusal: null,
@@ -180,8 +193,9 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
     problems: () => (up || policy() === 'local' ? [] : [`redis: ${reason}`]),
     take: (question) => (up ? take(question) : without(question)),
     async close() {
+      closed = true
       clearInterval(probe)
-      clearInterval(renewal)
+      leases.close()
       redis.removeAllListeners()
       redis.disconnect()
       await local.close()
@@ -198,6 +212,10 @@ function leasesKey({ id }: Scope): string {
   return `{penstock-limits}:leases:${id}`
 }
 
+function leasesOf(scopes: readonly Scope[]): string[] {
+  return scopes.filter(({ limits }) => limits.maxParallel !== null).map(leasesKey)
+}
+
 function keysOf(scope: Scope): string[] {
   return [windowKey(scope), leasesKey(scope)]
 }
@@ -206,19 +224,14 @@ function countedOf([requests = 0, tokens = 0, resetMs = 0]: number[]): Counted {
   return { requests, tokens, resetMs }
 }
 
-/** All leases that are held here, whether or not Redis has kept them. */
-function renew(
-  redis: Redis,
-  held: ReadonlyMap<string, Held>,
-  now: number,
-  lost: (cause: unknown) => void,
-): void {
-  if (redis.status !== 'ready') return
-  const leases = [...held].flatMap(([id, { keys }]) => keys.map((key) => ({ id, key })))
-  for (let from = 0; from < leases.length; from += renewedAtOnce) {
-    const some = leases.slice(from, from + renewedAtOnce)
-    const keys = some.map(({ key }) => key)
-    const ids = some.map(({ id }) => id)
-    redis.penstockRenew(keys.length, ...keys, now, leaseMs, ...ids).catch(lost)
-  }
+/**
+ * The answer, or an Error if it is not there in time. Where this process itself stood still, it lies in
+ * the socket when the time is over, and is read first.
+ */
+function inTime<T>(answer: Promise<T>, ms: number): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const late = () => reject(new Error(`no answer within ${ms} ms`))
+    const timer = setTimeout(() => setImmediate(late), ms)
+    answer.then(resolve, reject).finally(() => clearTimeout(timer))
+  })
 }
