@@ -4,6 +4,7 @@ import type { ServerResponse } from 'node:http'
 import type { FrameEnd, FrameHead } from '@penstock/shared/bus/frame-codec'
 import { type ErrorInfo, PenstockError, toErrorInfo } from '@penstock/shared/contracts/errors'
 import { type AnswerForm, chatErrors, chatForm, type ErrorForm } from './answer-form.ts'
+import { finishResponse } from './finish-response.ts'
 
 /** A client that reads slower than the model writes is let go beyond this, in bytes. */
 const maxUnreadBytes = 8 * 1024 * 1024
@@ -49,13 +50,13 @@ export function answerTo(res: ServerResponse, options: AnswerOptions): AnswerSin
     const last = parts.pop()
     if (!res.headersSent) open(head, form.streamType)
     for (const part of parts) if (part.length > 0) res.write(part)
-    res.end(last)
+    finishResponse(res, last)
   }
   const endWhole = (head: FrameHead | null, data: Uint8Array, end: FrameEnd) => {
     const bytes = form.whole(head, data, end)
     open(head, head?.contentType ?? 'application/json', end)
     res.setHeader('content-length', bytes.length)
-    res.end(bytes)
+    finishResponse(res, bytes)
   }
   const fail = (error: ErrorInfo) => {
     writeError(res, error, form.error)
@@ -104,7 +105,7 @@ export function writeError(
 ): void {
   if (res.writableEnded || res.destroyed) return
   if (res.headersSent) {
-    res.end(form.event(error))
+    finishResponse(res, form.event(error))
     return
   }
   const body = JSON.stringify(form.body(error))
@@ -114,7 +115,7 @@ export function writeError(
   }
   res.setHeader('content-type', 'application/json')
   res.setHeader('content-length', Buffer.byteLength(body))
-  res.end(body)
+  finishResponse(res, body)
 }
 
 /** Ours and LiteLLM's names for the same facts, so that existing dashboards keep working. */

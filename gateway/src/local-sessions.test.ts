@@ -33,3 +33,24 @@ test('a store that is away lets nothing out', async () => {
   assert.equal(await sessions.hold('s', false), true)
   await assert.rejects(sessions.hold('s', true), { code: 'service_unavailable' })
 })
+
+test('a bucket that could not be made anew at once is made for the next one who needs it', async () => {
+  let lose = () => {}
+  const onStoreLost = (listener: () => void) => {
+    lose = listener
+  }
+  let refusals = 0
+  const kv = { put: async () => 1, get: async () => null }
+  const create = mock.method(Kvm.prototype, 'create', () =>
+    refusals-- > 0 ? Promise.reject(new Error('no leader')) : Promise.resolve(kv),
+  )
+  try {
+    const sessions = await openLocalSessions({ ...bus, onStoreLost } as unknown as Bus)
+    refusals = 1
+    lose()
+    assert.equal(await sessions.hold('s', false), true)
+    assert.equal(await sessions.hold('s', false), false)
+  } finally {
+    create.mock.restore()
+  }
+})

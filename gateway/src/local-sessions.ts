@@ -33,22 +33,32 @@ export async function openLocalSessions(bus: Bus): Promise<LocalSessions> {
       storage: StorageType.File,
       history: 1,
     })
-  let opened = open()
-  await opened
+  let opened: ReturnType<typeof open> | null = null
+  const marks = async () => {
+    opened ??= open()
+    try {
+      return await opened
+    } catch (cause) {
+      // The next one tries again.
+      opened = null
+      throw cause
+    }
+  }
+  await marks()
   bus.onStoreLost(() => {
-    opened = open()
-    // Whoever needs it meets the error; until then it is nobody's.
-    opened.catch(() => undefined)
+    opened = null
   })
   return {
     async hold(sessionId, demanded) {
       const key = createHash('sha256').update(sessionId).digest('hex')
       if (demanded) {
-        await opened.then((kv) => kv.put(key, 'local')).catch(refuse)
+        await marks()
+          .then((kv) => kv.put(key, 'local'))
+          .catch(refuse)
         return true
       }
       try {
-        return (await (await opened).get(key)) !== null
+        return (await (await marks()).get(key)) !== null
       } catch {
         // Whether it was marked cannot be known now: the data stays in the house.
         return true

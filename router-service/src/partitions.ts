@@ -89,11 +89,21 @@ export async function startPartitions(options: PartitionsOptions): Promise<Parti
       lease.renewedAt = Date.now()
     } catch (cause) {
       // A slow answer is no loss yet; a lease that ran out, or that another one holds, is.
-      const isTaken = errorCode(cause) === wrongLastSequence
+      const isOther = errorCode(cause) === wrongLastSequence
+      const own = isOther ? await ownRevision(kv, partition) : null
+      lease.revision = own ?? lease.revision
+      const isTaken = isOther && own === null
       if (!isTaken && Date.now() - lease.renewedAt < leaseMs) return
       log.warn({ partition, isTaken }, 'lost a part of the request queue')
       lose(partition)
     }
+  }
+
+  /** A renewal whose answer was lost has changed the lease all the same. Null: it is not ours. */
+  async function ownRevision(kv: KV, partition: number): Promise<number | null> {
+    const found = await kv.get(keyOf(partition)).catch(() => null)
+    const isOurs = found?.operation === 'PUT' && found.string() === routerId
+    return isOurs ? found.revision : null
   }
 
   async function acquire(kv: KV, partition: number): Promise<void> {

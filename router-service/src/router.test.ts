@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test'
 import type { JsMsg } from '@nats-io/jetstream'
 import type { Bus } from '@penstock/shared/bus/connect'
 import { encodeEnvelope } from '@penstock/shared/bus/envelope-codec'
-import { partitionOf } from '@penstock/shared/contracts/channels'
+import { channels, partitionOf } from '@penstock/shared/contracts/channels'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { AttemptRecord, RequestEnvelope } from '@penstock/shared/contracts/request'
 import pino from 'pino'
@@ -23,11 +23,11 @@ const failed: AttemptRecord = {
 }
 
 /** The message that stands for a request after so many failed attempts. */
-function messageOf(attempts: number): JsMsg {
+function messageOf(attempts: number, waitsIn = 'm'): JsMsg {
   const request: RequestEnvelope = {
     ...{ id: 'r1', correlationId: 'c1', operation: 'chat', stream: false, includeUsage: false },
     ...{ requestedModel: 'm', model: 'm', group: 'm', gatewayId: 'g1', replyTo: 'x' },
-    ...{ receivedAt: 0, deadline: Number.MAX_SAFE_INTEGER, waitsIn: 'm', rank: 0, sharer: 's' },
+    ...{ receivedAt: 0, deadline: Number.MAX_SAFE_INTEGER, waitsIn, rank: 0, sharer: 's' },
     ...{ weight: 1, local: false, maxQueueWaitMs: null, promptTokens: 1, maxTokens: null },
     ...{
       prefixes: [],
@@ -52,14 +52,21 @@ function startRouter(t: TestContext) {
   const acked: JsMsg[] = []
   const waiting: Held[] = []
   const handOvers: PromiseWithResolvers<void>[] = []
-  const publish = () => {
+  const published: string[] = []
+  const served = new Set(['m'])
+  const publish = (subject: string) => {
+    published.push(subject)
     const handOver = Promise.withResolvers<void>()
     handOvers.push(handOver)
     return handOver.promise
   }
   const scheduler = {
     enqueue: (one: Held) => waiting.push(one),
-    remove: (one: Held) => waiting.includes(one),
+    remove(one: Held) {
+      const at = waiting.indexOf(one)
+      if (at >= 0) waiting.splice(at, 1)
+      return at >= 0
+    },
     takeBack: () => {},
   }
   const router = createRouter({
@@ -71,9 +78,12 @@ function startRouter(t: TestContext) {
     acks: { ack: (msg) => acked.push(msg) },
     finished: { note() {} },
     slots: { holds: () => false } as never,
-    fleet: { inGroup: () => [only], isHealthy: () => true },
+    fleet: {
+      inGroup: (group) => (served.has(group) ? [{ ...only, group }] : []),
+      isHealthy: () => true,
+    },
     policy: () => ({
-      ...{ numRetries: 3, retryPolicy: {}, fallbacks: {}, contextWindowFallbacks: {} },
+      ...{ numRetries: 3, retryPolicy: {}, fallbacks: { m: ['n'] }, contextWindowFallbacks: {} },
       ...{ contentPolicyFallbacks: {}, defaultFallbacks: [], enableTagFiltering: false },
       ...{ enablePreCallChecks: false, localGroups: new Set<string>() },
     }),
@@ -84,7 +94,10 @@ function startRouter(t: TestContext) {
   return {
     acked,
     waiting,
-    receive: (msg: JsMsg) => router.receive(partitionOf('m'), msg),
+    published,
+    served,
+    held: router.held,
+    receive: (msg: JsMsg, group = 'm') => router.receive(partitionOf(group), msg),
     assignNext() {
       const next = waiting.shift()
       assert.ok(next !== undefined)
@@ -144,4 +157,64 @@ test('a second copy of what waits stands for it from then on', async (t) => {
   assignNext()
   await settle(true)
   assert.deepEqual(acked, [copy])
+})
+
+test('an attempt that ran although its hand-over counted as failed makes way for the next one', async (t) => {
+  const { acked, waiting, receive, assignNext, settle, pauseIsOver } = startRouter(t)
+  const first = messageOf(0)
+  const second = messageOf(1)
+  receive(first)
+  assignNext()
+  await settle(false)
+  pauseIsOver()
+  assert.equal(waiting[0]?.msg, first, 'it waits for a slot again')
+  receive(second)
+  assert.deepEqual(acked, [first])
+  pauseIsOver()
+  assert.deepEqual(
+    waiting.map(({ msg }) => msg),
+    [second],
+  )
+})
+
+test('the same while it pauses after the hand-over', async (t) => {
+  const { acked, waiting, receive, assignNext, settle, pauseIsOver } = startRouter(t)
+  const first = messageOf(0)
+  const second = messageOf(1)
+  receive(first)
+  assignNext()
+  await settle(false)
+  receive(second)
+  assert.deepEqual(acked, [first])
+  pauseIsOver()
+  assert.deepEqual(
+    waiting.map(({ msg }) => msg),
+    [second],
+  )
+})
+
+test('a pause before a retry that outlasts the last worker ends with the fallback', async (t) => {
+  const { waiting, published, served, receive, pauseIsOver } = startRouter(t)
+  receive(messageOf(1))
+  served.delete('m')
+  served.add('n')
+  pauseIsOver()
+  assert.deepEqual([waiting.length, published], [0, [channels.requests.subject(partitionOf('n'))]])
+})
+
+test('a fallback that was queued, though that was not confirmed, stays known', async (t) => {
+  const { waiting, held, served, receive, settle, pauseIsOver } = startRouter(t)
+  served.delete('m')
+  served.add('n')
+  receive(messageOf(0))
+  const moved = messageOf(0, 'n')
+  receive(moved, 'n')
+  await settle(false)
+  assert.equal(held.get('r1')?.msg, moved)
+  pauseIsOver()
+  assert.deepEqual(
+    waiting.map(({ msg }) => msg),
+    [moved],
+  )
+  assert.equal(held.get('r1')?.msg, moved)
 })

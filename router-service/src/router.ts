@@ -88,10 +88,22 @@ export function createRouter(parts: RouterParts): Router {
       // Given up, or handed over by this router or its predecessor, whose ack was lost.
       acks.ack(msg)
     } else {
+      // Its hand-over counted as failed, and was none: it must not run beside its successor.
+      if (before !== undefined && !handing.has(before)) drop(before)
       held.set(id, one)
-      act(one, decide(one.request, parts.fleet, parts.policy()))
+      route(one)
     }
   }
+
+  /** It waits here no longer, and is done with. */
+  function drop(one: Held): void {
+    parts.scheduler().remove(one)
+    held.delete(one.request.id)
+    paused.delete(one)
+    acks.ack(one.msg)
+  }
+
+  const route = (one: Held) => act(one, decide(one.request, parts.fleet, parts.policy()))
 
   function wasRouted(id: string, hop: number): boolean {
     return (routed.get(id) ?? -1) >= hop || slots.holds(id, hop)
@@ -107,8 +119,10 @@ export function createRouter(parts: RouterParts): Router {
       one.group = decision.group
       one.requirement = decision.requirement
       one.lane = laneOf(decision.requirement)
-      if (decision.notBefore === null) enqueue(one)
-      else later(one, decision.notBefore - Date.now(), () => enqueue(one))
+      const pauseMs = (decision.notBefore ?? 0) - Date.now()
+      if (pauseMs <= 0) enqueue(one)
+      // By then the fleet may be another one, and nobody asks about those who pause.
+      else later(one, pauseMs, () => route(one))
     }
   }
 
@@ -132,6 +146,15 @@ export function createRouter(parts: RouterParts): Router {
     timer.unref()
   }
 
+  /** Its hand-over counted as failed; a worker may have said meanwhile that it runs. */
+  function again(one: Held): void {
+    const { id, history } = one.request
+    if (slots.holds(id, history.length)) {
+      routed.set(id, history.length)
+      drop(one)
+    } else route(one)
+  }
+
   /** The group it goes to belongs to another part of the queue, perhaps another router's. */
   function moveOn(one: Held, group: string): void {
     const request: RequestEnvelope = { ...one.request, waitsIn: group }
@@ -146,6 +169,8 @@ export function createRouter(parts: RouterParts): Router {
     bus.publisher.publish(subject, encodeEnvelope(request, one.body), options).then(
       () => acks.ack(one.msg),
       (cause) => {
+        // Back already: only the confirmation was lost.
+        if (held.has(id)) return acks.ack(one.msg)
         held.set(id, one)
         const { code } = toErrorInfo(cause)
         log.warn({ requestId: id, correlationId, code }, 'a fallback could not be queued')
@@ -193,7 +218,7 @@ export function createRouter(parts: RouterParts): Router {
           // Back already: only the confirmation was lost.
           if (now !== undefined && now !== one) acks.ack(one.msg)
           else if (one.isLost) held.delete(requestId)
-          else later(one, handOverPauseMs, () => enqueue(one))
+          else later(one, handOverPauseMs, () => again(one))
         },
       )
     },
@@ -203,10 +228,7 @@ export function createRouter(parts: RouterParts): Router {
         cancelled.set(requestId, true)
         return
       }
-      parts.scheduler().remove(one)
-      held.delete(requestId)
-      paused.delete(one)
-      acks.ack(one.msg)
+      drop(one)
     },
     forgetPartition(partition) {
       for (const one of [...held.values()]) {
@@ -221,8 +243,7 @@ export function createRouter(parts: RouterParts): Router {
     },
     reconsider(group) {
       for (const one of [...held.values()]) {
-        if (one.group !== group || !parts.scheduler().remove(one)) continue
-        act(one, decide(one.request, parts.fleet, parts.policy()))
+        if (one.group === group && parts.scheduler().remove(one)) route(one)
       }
     },
   }

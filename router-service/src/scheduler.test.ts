@@ -177,3 +177,80 @@ test('who waits too long is told why', () => {
   scheduler.expire()
   assert.deepEqual(ended, [[one.request.id, 'no_deployment_available']])
 })
+
+test('a head that nobody free can take does not hide another one of its lane', () => {
+  const small = deployment('a', 'd1', { slots: 2, maxInputTokens: 1_005 })
+  const { scheduler, assigned, release } = setUp([small])
+  const fits = (promptTokens: number, sharer: string): Waiting => {
+    const one = waiting({ promptTokens })
+    return { ...one, sharer, lane: 'size', requirement: { ...one.requirement, promptTokens } }
+  }
+  const running = fits(1, 'x')
+  scheduler.enqueue(running)
+  const also = fits(1, 'x')
+  scheduler.enqueue(also)
+  // Both are rounded up to one lane; only the second one fits.
+  const tooLong = fits(1_010, 's1')
+  const fitting = fits(1_000, 's2')
+  const other = { ...waiting(), lane: 'other', sharer: 's3' }
+  for (const one of [tooLong, fitting, other]) scheduler.enqueue(one)
+  release('d1', running.request.id, null)
+  release('d1', also.request.id, null)
+  const ids = assigned.slice(2).map(([id]) => id)
+  assert.deepEqual(ids.toSorted(), [fitting.request.id, other.request.id].toSorted())
+})
+
+test('one who could be served is not forgotten because another of its lane could not', () => {
+  const small = deployment('a', 'd1', { slots: 1, maxInputTokens: 1_005 })
+  const { scheduler, assigned, release } = setUp([small])
+  const fits = (promptTokens: number, sharer: string): Waiting => {
+    const one = waiting({ promptTokens })
+    return { ...one, sharer, lane: 'size', requirement: { ...one.requirement, promptTokens } }
+  }
+  const running = fits(1, 's2')
+  scheduler.enqueue(running)
+  const fitting = fits(1_000, 's2')
+  const tooLong = fits(1_010, 's1')
+  for (const one of [fitting, tooLong]) scheduler.enqueue(one)
+  release('d1', running.request.id, null)
+  assert.deepEqual(assigned.at(-1), [fitting.request.id, 'd1'])
+})
+
+test('with rate limits a retry over them does not hide what its sharer also waits for', () => {
+  const limited = deployment('a', 'd1', { slots: 10, tpm: 1_000 })
+  const { scheduler, assigned } = setUp([limited], true)
+  const big = { ...waiting({ promptTokens: 800 }), sharer: 's' }
+  const retry = { ...waiting({ promptTokens: 900 }), sharer: 's', rank: ranks.default - 500 }
+  const small = { ...waiting({ promptTokens: 50 }), sharer: 's' }
+  for (const one of [big, retry, small]) scheduler.enqueue(one)
+  assert.deepEqual(
+    assigned.map(([id]) => id),
+    [big.request.id, small.request.id],
+  )
+})
+
+test('a slot whose hand-over failed goes to whoever waits, though its request does not come back', () => {
+  const { scheduler, assigned } = setUp([deployment('a', 'd1')])
+  const [left, next] = [waiting(), waiting()]
+  for (const one of [left, next]) scheduler.enqueue(one)
+  scheduler.takeBack(left, 'd1')
+  mock.timers.tick(1_000)
+  assert.deepEqual(assigned.at(-1), [next.request.id, 'd1'])
+})
+
+test('an attempt whose end nobody heard of is settled when the next one takes its place', () => {
+  const { scheduler, release } = setUp([deployment('a', 'd1', { slots: 2 })])
+  const first = waiting()
+  scheduler.enqueue(first)
+  const error = new PenstockError('upstream_error', 'x').info
+  const line = { deploymentId: 'd1', group: 'a', error, at: Date.now() }
+  const again = { ...waiting({ id: first.request.id, history: [line] }), sharer: first.sharer }
+  scheduler.enqueue(again)
+  // The release of the first attempt was lost; the worker's full reports are to heal that.
+  release('d1', first.request.id, null, 1)
+  mock.timers.tick(60_000)
+  scheduler.onReport({ workerId: 'w', released: [], running: [] })
+  assert.equal(scheduler.rooms().get('a')?.shares.idle, true)
+  scheduler.expire()
+  assert.equal(scheduler.rooms().size, 0)
+})

@@ -76,6 +76,9 @@ export interface Scheduler {
   close(): void
 }
 
+/** Until a slot whose hand-over failed goes to whoever waits then, in ms: its own request tries before. */
+const takenBackMs = 600
+
 export function createScheduler(parts: SchedulerParts): Scheduler {
   const { slots, breakers, prefixes, now } = parts
   const rooms = new Map<string, WaitingRoom<Waiting>>()
@@ -146,8 +149,10 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
     while (free.length > 0) {
       const lanes = new Map<string, boolean>()
       const isOpen = (head: Waiting): boolean => {
-        // Lanes of different sharers may bear the same name, and differ in the size of their first.
-        const key = parts.enforceRates() ? `${head.sharer} ${head.lane}` : head.lane
+        // Lanes of different sharers or ranks may bear the same name, and differ in the size of their first.
+        const { requirement, request } = head
+        const isSized = parts.enforceRates() || requirement.promptTokens !== null
+        const key = isSized ? `${request.promptTokens} ${head.lane}` : head.lane
         const known = lanes.get(key)
         if (known !== undefined) return known
         const open = free.some((info) => chooser.canTake(head, info, members))
@@ -223,8 +228,12 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
     remove: (waiting) => rooms.get(waiting.group)?.remove(waiting) ?? false,
     takeBack(waiting, deploymentId) {
       const { id: requestId, history } = waiting.request
-      slots.release(deploymentId, requestId)
+      slots.release(deploymentId, requestId, history.length)
       settlement.end({ requestId, hop: history.length, deploymentId }, null, 0)
+      // Its request may not come back. Not at once: what refused this one would refuse the next.
+      const group = parts.infoOf(deploymentId)?.group
+      if (group === undefined) return
+      for (const name of namesOf(new Set([group]))) alarms.set(name, now() + takenBackMs)
     },
     serveGroup,
     onReport(report) {

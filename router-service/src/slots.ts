@@ -19,7 +19,7 @@ export interface Slots {
   /** The request stands in WORK already, or runs: a copy of its message must not be routed again. */
   holds(requestId: string, hop: number): boolean
   take(deploymentId: string, requestId: string, hop: number): void
-  release(deploymentId: string, requestId: string): void
+  release(deploymentId: string, requestId: string, hop: number): void
   /** Applies a worker's report; calls `onFreed` for each slot that became free. */
   apply(report: SlotReport, onFreed: (holder: Holder, outcome: JobOutcome | null) => void): void
 }
@@ -30,6 +30,10 @@ const settleMs = 5_000
 const lostMs = 20_000
 
 export function createSlots(now: () => number = Date.now): Slots {
+  /**
+   * By deployment and `request:hop`: where the end of an attempt was not heard of, its successor on the
+   * same deployment must not take its place, or nobody would ever settle it.
+   */
   const held = new Map<string, Map<string, Holder>>()
   /** `request:hop` of every holder: asked for each message, so it must not depend on their number. */
   const attempts = new Set<string>()
@@ -43,22 +47,20 @@ export function createSlots(now: () => number = Date.now): Slots {
     return map
   }
 
+  const keyOf = (requestId: string, hop: number) => `${requestId}:${hop}`
   const put = (holder: Holder) => {
-    const { deploymentId, requestId, hop } = holder
-    drop(deploymentId, requestId)
-    holders(deploymentId).set(requestId, holder)
-    attempts.add(`${requestId}:${hop}`)
+    const key = keyOf(holder.requestId, holder.hop)
+    holders(holder.deploymentId).set(key, holder)
+    attempts.add(key)
   }
-  const drop = (deploymentId: string, requestId: string) => {
-    const holder = held.get(deploymentId)?.get(requestId)
-    if (holder === undefined) return
-    held.get(deploymentId)?.delete(requestId)
-    attempts.delete(`${requestId}:${holder.hop}`)
+  const drop = (deploymentId: string, requestId: string, hop: number) => {
+    const key = keyOf(requestId, hop)
+    if (held.get(deploymentId)?.delete(key)) attempts.delete(key)
   }
 
   return {
     inUse: (deploymentId) => held.get(deploymentId)?.size ?? 0,
-    holds: (requestId, hop) => attempts.has(`${requestId}:${hop}`),
+    holds: (requestId, hop) => attempts.has(keyOf(requestId, hop)),
     take(deploymentId, requestId, hop) {
       const since = now()
       put({ deploymentId, requestId, hop, since, seenAt: since, worker: null })
@@ -66,27 +68,30 @@ export function createSlots(now: () => number = Date.now): Slots {
     release: drop,
     apply({ workerId, released, running }, onFreed) {
       for (const { deploymentId, requestId, hop, outcome } of released) {
-        const holder = held.get(deploymentId)?.get(requestId)
-        if (holder === undefined || holder.hop !== hop) continue
-        drop(deploymentId, requestId)
+        const holder = held.get(deploymentId)?.get(keyOf(requestId, hop))
+        if (holder === undefined) continue
+        drop(deploymentId, requestId, hop)
         onFreed(holder, outcome)
       }
       if (running === null) return
-      const reported = new Set(running.map((one) => `${one.deploymentId}/${one.requestId}`))
+      const nameOf = (deploymentId: string, key: string) => `${deploymentId}/${key}`
+      const reported = new Set(
+        running.map((one) => nameOf(one.deploymentId, keyOf(one.requestId, one.hop))),
+      )
       // Jobs that another router handed over, or this one before it was restarted.
       for (const { deploymentId, requestId, hop } of running) {
-        const known = held.get(deploymentId)?.get(requestId)
+        const known = held.get(deploymentId)?.get(keyOf(requestId, hop))
         const seenAt = now()
-        const since = known?.hop === hop ? known.since : seenAt
+        const since = known?.since ?? seenAt
         put({ deploymentId, requestId, hop, since, seenAt, worker: workerId })
       }
       for (const [deploymentId, map] of held) {
-        for (const [requestId, holder] of map) {
-          if (reported.has(`${deploymentId}/${requestId}`)) continue
+        for (const [key, holder] of map) {
+          if (reported.has(nameOf(deploymentId, key))) continue
           const mine = holder.worker === workerId || holder.worker === null
           const gone = mine && now() - holder.since >= settleMs
           if (!gone && now() - holder.seenAt < lostMs) continue
-          drop(deploymentId, requestId)
+          drop(deploymentId, holder.requestId, holder.hop)
           onFreed(holder, null)
         }
       }

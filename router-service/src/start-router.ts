@@ -22,6 +22,7 @@ import { startPartitions } from './partitions.ts'
 import { policyOf } from './policy.ts'
 import { describeQueues, reportQueues, tellPositions } from './queue-report.ts'
 import { createReclaimer } from './reclaim.ts'
+import { createRecoveries } from './recoveries.ts'
 import { createRouter, type Router } from './router.ts'
 import { createScheduler, type Scheduler } from './scheduler.ts'
 import { createSlots } from './slots.ts'
@@ -140,6 +141,8 @@ export async function startRouter({ config, natsUrl, log }: RouterOptions) {
     lastInfo: (one) => infos.get(one),
     isMine,
   })
+  const isServed = (name: string) => inGroup(name).some(({ id: one }) => breakers.allows(one))
+  const recoveries = createRecoveries(fleet.groups, isServed)
   let reclaiming = false
   const timers = [
     setInterval(() => {
@@ -153,6 +156,9 @@ export async function startRouter({ config, natsUrl, log }: RouterOptions) {
         // It may only have been cut off: then its client is told.
         router.fail(one, gatewayLost)
       }
+      // One of them may be the fallback of those who wait where nobody serves them.
+      const stranded = recoveries.look() ? [...scheduler.rooms().keys()] : []
+      for (const name of stranded) if (!isServed(name)) router.reconsider(name)
       // With more routers than parts, or none free yet, others do the work.
       schedules = partitions.held.size > 0 || services.living('router').length > 1
       const deployments = fleet.deployments.values()

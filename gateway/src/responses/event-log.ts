@@ -108,14 +108,21 @@ export async function storedEvents(bus: Bus, id: string) {
   if (end === null) return { events: all, after: 0 }
   const split = createSplitter()
   const reading = await openReading(bus, id)
+  // Of events that are deleted meanwhile none comes.
+  const patience = setTimeout(() => void reading.close(), patienceMs)
+  let seen = 0
   try {
     for await (const msg of reading.messages) {
+      patience.refresh()
+      seen = msg.seq
       for (const { text } of split(msg.data)) all.push(JSON.parse(text.slice(text.indexOf('{'))))
       if (msg.seq >= end) break
     }
   } finally {
+    clearTimeout(patience)
     await reading.close()
   }
+  if (seen < end) throw unreadable(new Error('The events stopped coming.'))
   return { events: all, after: end }
 }
 
@@ -136,6 +143,8 @@ export async function* followEvents(
   const stop = () => void reading.close()
   signal.addEventListener('abort', stop)
   try {
+    // It may have been aborted while this was opened.
+    if (signal.aborted) return
     for await (const msg of reading.messages) {
       if (signal.aborted) return
       for (const event of split(msg.data)) {

@@ -4,6 +4,7 @@ import { StorageType } from '@nats-io/jetstream'
 import { type KV, Kvm, type KvWatchEntry } from '@nats-io/kv'
 import { parseJson } from '@penstock/shared/bus/broadcast'
 import type { Bus } from '@penstock/shared/bus/connect'
+import { untilDone } from '@penstock/shared/bus/until-done'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import { z } from 'zod'
@@ -69,9 +70,14 @@ export async function watchRunningResponses(bus: Bus, log: Logger): Promise<Runn
 
   let opened = open()
   await opened
-  const forgetStore = bus.onStoreLost(() => {
+  const reopen = () => {
     opened = open()
-    opened.catch((cause) => log.error({ err: cause }, 'running responses cannot be watched'))
+    return opened
+  }
+  const forgetStore = bus.onStoreLost(() => {
+    const refused = (cause: unknown) =>
+      log.error({ err: cause }, 'running responses cannot be watched, trying again')
+    void untilDone(reopen, refused, () => !closed)
   })
 
   async function update(

@@ -22,6 +22,8 @@ export async function sendEvents(
   { id, owner, startingAfter }: Following,
   res: ServerResponse,
 ): Promise<void> {
+  // That is announced once: nobody would end this.
+  if (res.closed) return
   const stopping = new AbortController()
   const { signal } = stopping
   const leave = () => stopping.abort()

@@ -3,6 +3,7 @@ import { StorageType } from '@nats-io/jetstream'
 import { type ObjectStore, Objm } from '@nats-io/obj'
 import { nanos } from '@nats-io/transport-node'
 import type { Bus } from './connect.ts'
+import { readBlob } from './read-blob.ts'
 
 export interface BlobStore {
   /** @throws Error where NATS does not take it; a full bucket takes nothing */
@@ -43,6 +44,6 @@ export function createBlobStore(
     async put(name, blob) {
       await (await store()).putBlob({ name, options: { max_chunk_size: 512 * 1024 } }, blob)
     },
-    get: async (name) => await (await store()).getBlob(name),
+    get: async (name) => await readBlob(await store(), name),
   }
 }

@@ -7,6 +7,7 @@ import { nanos } from '@nats-io/transport-node'
 import { claimStore } from '../contracts/channels.ts'
 import { PenstockError } from '../contracts/errors.ts'
 import type { Bus } from './connect.ts'
+import { readBlob } from './read-blob.ts'
 
 export interface ClaimCheck {
   /** The largest body that travels inside its message, in bytes. */
@@ -24,13 +25,19 @@ const envelopeRoom = 64 * 1024
 
 export async function openClaimCheck(bus: Bus): Promise<ClaimCheck> {
   let opened: Promise<ObjectStore> | null = null
-  const store = () => {
+  const store = async () => {
     opened ??= new Objm(bus.js).create(claimStore.bucket, {
       storage: StorageType.File,
       max_bytes: claimStore.maxBytes,
       ttl: nanos(claimStore.ttlMs),
     })
-    return opened
+    try {
+      return await opened
+    } catch (cause) {
+      // The next one tries again: NATS may have been on its way down.
+      opened = null
+      throw cause
+    }
   }
   await store()
   bus.onStoreLost(() => {
@@ -49,14 +56,18 @@ export async function openClaimCheck(bus: Bus): Promise<ClaimCheck> {
       }
     },
     async get(claim) {
-      const body = await (await store()).getBlob(claim).catch(() => null)
+      const body = await store()
+        .then((opened) => readBlob(opened, claim))
+        .catch(() => null)
       if (body === null) {
         throw new PenstockError('service_unavailable', 'The queued body is no longer there.')
       }
       return body
     },
     async remove(claim) {
-      await (await store()).delete(claim).catch(() => undefined)
+      await store()
+        .then((opened) => opened.delete(claim))
+        .catch(() => undefined)
     },
   }
 }

@@ -1,0 +1,48 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
+import { test } from 'node:test'
+import { finishResponse } from './finish-response.ts'
+
+const size = 32 * 1024 * 1024
+const limitMs = 300
+
+async function startServer() {
+  const answered = Promise.withResolvers<ServerResponse>()
+  const server = createServer((_req, res) => {
+    answered.resolve(res)
+    finishResponse(res, Buffer.alloc(size, 32), limitMs)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n')
+  const close = () => {
+    socket.destroy()
+    server.close()
+  }
+  return { socket, res: await answered.promise, close }
+}
+
+test('a client that stops reading is let go', async () => {
+  const { socket, res, close } = await startServer()
+  socket.pause()
+  await once(res, 'close')
+  assert.equal(res.writableFinished, false)
+  close()
+})
+
+test('one that reads slowly gets everything', async () => {
+  const { socket, res, close } = await startServer()
+  let read = 0
+  socket.on('data', (data) => {
+    read += data.length
+    if (read % 7 !== 0) return
+    socket.pause()
+    setTimeout(() => socket.resume(), 20)
+  })
+  await once(res, 'finish')
+  while (read < size) await once(socket, 'data')
+  assert.ok(read > size)
+  close()
+})
