@@ -9,6 +9,7 @@ import type {
 import { dollarText } from '@penstock/shared/pricing/money'
 import { type Kysely, sql } from 'kysely'
 import type { Database } from './database.ts'
+import { maxPageBytes } from './reports/page.ts'
 import { keyIdOf, scopeOf, withinScope } from './reports/scope.ts'
 import { dayCount, daysFrom } from './spend-period.ts'
 
@@ -50,19 +51,30 @@ export async function spendSummary(
 
   // The row beyond the limit shows that its day is incomplete: that day waits for the next answer.
   const cut = sums[sumsPerAnswer]?.day
-  const answered = cut === undefined ? asked : asked.filter((day) => day < cut)
-  if (answered.length === 0) {
-    throw refused('start_date', `${cut} has too many keys, users and models: ask for one of them.`)
-  }
-  return {
-    days: answered.map((day) =>
+  const complete = cut === undefined ? asked : asked.filter((day) => day < cut)
+  const answered = fitting(
+    complete.map((day) =>
       summaryDay(
         day,
         sums.filter((sum) => sum.day === day),
       ),
     ),
-    nextStart: days[answered.length] ?? null,
+  )
+  if (answered.length === 0) {
+    const message = `${asked[0]} has too many keys, users and models: ask for one of them.`
+    throw refused('start_date', message)
   }
+  return { days: answered, nextStart: days[answered.length] ?? null }
+}
+
+/** As many as one message holds: names may be long. */
+function fitting(days: SpendSummaryDay[]): SpendSummaryDay[] {
+  let bytes = 0
+  const beyond = days.findIndex((day) => {
+    bytes += Buffer.byteLength(JSON.stringify(day)) + 1
+    return bytes > maxPageBytes
+  })
+  return beyond === -1 ? days : days.slice(0, beyond)
 }
 
 async function sumsOf(

@@ -9,7 +9,6 @@ import { createAckLog } from '@penstock/shared/bus/ack-log'
 import type { Bus } from '@penstock/shared/bus/connect'
 import { pullOptions } from '@penstock/shared/bus/pull'
 import { errorCode } from '@penstock/shared/bus/streams'
-import { untilDone } from '@penstock/shared/bus/until-done'
 import { streams } from '@penstock/shared/contracts/channels'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import { databaseErrorCode, databaseProblem } from './database-error.ts'
@@ -135,13 +134,13 @@ export async function consumeUsage(
   }
 
   await ensureConsumer(bus)
-  bus.onStoreLost(() => {
-    const refused = (cause: unknown) => log.error({ err: cause }, 'cannot take usage, trying again')
-    void untilDone(
-      () => ensureConsumer(bus),
-      refused,
-      () => !stopping.signal.aborted,
-    )
+  bus.onStoreLost(async () => {
+    try {
+      await ensureConsumer(bus)
+    } catch (cause) {
+      log.error({ err: cause }, 'cannot take usage yet')
+      throw cause
+    }
   })
   const consumer = await bus.js.consumers.get(streams.usage.name, durable)
   const messages = await consumer.consume({

@@ -110,3 +110,30 @@ test('a summary of too much is refused', async () => {
   assert.equal((await ask('2025-01-01', '2026-01-01')).nextStart, '2025-02-01')
   await database.close()
 })
+
+test('days whose names are long are answered in several parts, each small enough for a message', async () => {
+  const long = (n: number) => `${'ü'.repeat(120)}${n}`
+  const events = ['2026-05-01', '2026-05-02', '2026-05-03'].flatMap((day) =>
+    Array.from({ length: 1_500 }, (_, n) =>
+      usageEventOf({
+        requestId: `${day}-${n}`,
+        receivedAt: at(`${day}T12:00:00Z`),
+        caller: { ...nobody, userId: long(n) },
+      }),
+    ),
+  )
+  const database = await databaseWith(events)
+  const range = { actor, start_date: '2026-05-01', end_date: '2026-05-03' }
+  const days: string[] = []
+  let start: string | null = range.start_date
+  while (start !== null) {
+    const part = summarySchema.parse(
+      await spendSummary(database.db, { ...range, start_date: start }),
+    )
+    assert.ok(Buffer.byteLength(JSON.stringify(part)) < 1024 * 1024)
+    days.push(...part.days.map(({ startTime }) => startTime))
+    start = part.nextStart
+  }
+  assert.deepEqual(days, ['2026-05-01', '2026-05-02', '2026-05-03'])
+  await database.close()
+})

@@ -3,7 +3,6 @@
 import { AckPolicy, type ConsumerMessages, DeliverPolicy } from '@nats-io/jetstream'
 import { nanos, type Subscription } from '@nats-io/transport-node'
 import { pullOptions } from '@penstock/shared/bus/pull'
-import { untilDone } from '@penstock/shared/bus/until-done'
 import { channels, streams } from '@penstock/shared/contracts/channels'
 import type { ResolvedDeployment } from './resolved-deployment.ts'
 import { runJob, type WorkerContext } from './run-job.ts'
@@ -33,17 +32,13 @@ export async function startPool(ctx: WorkerContext, first: ResolvedDeployment): 
     max_messages: pullAhead,
     callback: (msg) => void runJob(ctx, target, msg),
   })
-  let stopped = false
-  const forgetStore = ctx.bus.onStoreLost(() => {
-    const { id: deploymentId } = target.info
-    const refused = (cause: unknown) =>
-      ctx.log.error({ err: cause, deploymentId }, 'cannot take jobs, trying again')
-    // The deployment is announced all the while.
-    void untilDone(
-      () => ensureConsumer(ctx, target),
-      refused,
-      () => !stopped,
-    )
+  const forgetStore = ctx.bus.onStoreLost(async () => {
+    try {
+      await ensureConsumer(ctx, target)
+    } catch (cause) {
+      ctx.log.error({ err: cause, deploymentId: target.info.id }, 'cannot take jobs yet')
+      throw cause
+    }
   })
   return {
     get target() {
@@ -54,7 +49,6 @@ export async function startPool(ctx: WorkerContext, first: ResolvedDeployment): 
       target = changed
     },
     stop() {
-      stopped = true
       forgetStore()
       return drain(messages)
     },

@@ -137,7 +137,8 @@ async function run(
   }
   attempt.begin()
   try {
-    const body = work.body.kind === 'claim' ? await ctx.claims.get(work.body.claim) : inline
+    const { signal } = running.abort
+    const body = work.body.kind === 'claim' ? await ctx.claims.get(work.body.claim, signal) : inline
     const result = await call(ctx, target, work, body, attempt, running.abort)
     running.outcome = await attempt.succeed(result)
   } catch (cause) {

@@ -25,17 +25,30 @@ export async function discard({ db, storage }: FilePlaces, fileId: string): Prom
   await forgetFile(db, fileId)
 }
 
-/** Removes what expired, and what was begun and never finished. @returns how many files */
+/**
+ * Removes what expired, and what was begun and never finished. @returns how many files
+ * @throws what one of them failed with, once all others are gone
+ */
 export async function sweepFiles(places: FilePlaces, now: number = Date.now()): Promise<number> {
   const begunBefore = now - writingLimitMs
   let swept = 0
+  const faults: unknown[] = []
   for (let round = 0; round < maxRounds; round++) {
     const overdue = await markOverdue(places.db, new Date(begunBefore), atOnce)
-    for (const fileId of overdue) await discard(places, fileId)
-    swept += overdue.length
-    if (overdue.length < atOnce) break
+    const before = swept
+    for (const fileId of overdue) {
+      try {
+        await discard(places, fileId)
+        swept += 1
+      } catch (cause) {
+        // It comes again in the next round, and must not stand before all others each time.
+        faults.push(cause)
+      }
+    }
+    if (overdue.length < atOnce || swept === before) break
   }
   await places.storage.sweep(begunBefore)
+  if (faults.length > 0) throw faults[0]
   return swept
 }
 

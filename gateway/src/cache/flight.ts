@@ -144,7 +144,10 @@ export function createFlight(options: FlightOptions): Flight {
     lead,
     join(member) {
       if (parts === null) return null
-      if (head !== null || parts.length > 0) member.sink.onData(head, Buffer.concat(parts))
+      // A plain answer comes with its end alone, also where that is being kept already.
+      if (stream && (head !== null || parts.length > 0)) {
+        member.sink.onData(head, Buffer.concat(parts))
+      }
       members.add(member)
       founder ??= member
       return () => leave(member)

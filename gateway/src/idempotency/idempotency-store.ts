@@ -20,6 +20,8 @@ export const idempotencyRecord = z.object({
   gatewayId: z.string(),
   /** `lost`: it ended, and its answer could not be kept. */
   state: z.enum(['running', 'done', 'lost']),
+  /** Of the claim: by it a gateway knows one that it had made without hearing so. */
+  claim: z.string().optional(),
 })
 export type IdempotencyRecord = z.output<typeof idempotencyRecord>
 

@@ -140,6 +140,42 @@ test('without its store no request with a key runs', async () => {
   assert.deepEqual([first.heard, upstream.runs], [['service_unavailable'], []])
 })
 
+test('a key that was claimed without our hearing so is claimed by the repeat', async () => {
+  const { create } = store
+  store.create = async (...args) => {
+    await create.apply(store, args)
+    store.create = create
+    throw new Error('timeout')
+  }
+  const first = ask(one, 'a')
+  await first.ended
+  const again = ask(one, 'b')
+  await settled()
+  assert.deepEqual([first.heard, upstream.runs], [['service_unavailable'], ['b']])
+  upstream.end('x')
+  await again.ended
+  assert.deepEqual(again.heard, ['x', 'end'])
+})
+
+test('a plain answer that is being kept when its repeat comes is told once', async () => {
+  const first = ask(one, 'a', { stream: false })
+  await settled()
+  const kept = Promise.withResolvers<void>()
+  store.putAnswer = () => kept.promise
+  upstream.end('x')
+  const again = upstream.client('b')
+  const told: string[] = []
+  const { onData } = again.sink
+  again.sink.onData = (...args) => {
+    told.push('data')
+    onData(...args)
+  }
+  one.run({ id: 'k', fingerprint: 'f', stream: false, deadline: Date.now() + 30_000 }, again)
+  kept.resolve()
+  await Promise.all([first.ended, again.ended])
+  assert.deepEqual([again.heard, told], [['x', 'end'], []])
+})
+
 test('an answer that cannot be kept is given, and not generated twice', async () => {
   const first = ask(one, 'a')
   await settled()

@@ -1,11 +1,12 @@
 // `Idempotency-Key`: a repeat within a day gets the first one's answer, also while that still runs, and
 // never a second generation. So that the answer is there for the repeat, a request with a key goes on when its
 // client leaves; and the client's end waits until the answer is kept.
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { ServicesView } from '@penstock/shared/bus/heartbeat'
 import { type ErrorInfo, PenstockError, toErrorInfo } from '@penstock/shared/contracts/errors'
+import { createRecent } from '@penstock/shared/recent'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import { createFlight, type Flight, type Member, type Start } from '../cache/flight.ts'
 import { decodeRecording, encodeRecording, type Recording, replay } from '../cache/recording.ts'
@@ -43,6 +44,8 @@ const pollMs = 200
 const maxStreamBytes = 7 * 1024 * 1024
 const maxPlainBytes = 32 * 1024 * 1024
 const closeMs = 1_000
+/** Claims of which it is not known whether they were written down; beyond it the oldest are forgotten. */
+const maxDoubts = 10_000
 
 /** Null: there is none. @throws PenstockError `invalid_request` */
 export function idempotencyKeyOf({ headers }: IncomingMessage): string | null {
@@ -64,6 +67,7 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
   const { store, gatewayId, services, log } = options
   const running = new Map<string, { fingerprint: string; flight: Flight }>()
   const keeping = new Set<Promise<void>>()
+  const doubts = createRecent<string>(maxDoubts)
 
   async function keep(
     { id, fingerprint }: IdempotencyQuestion,
@@ -87,14 +91,25 @@ export function createIdempotency(options: IdempotencyOptions): Idempotency {
 
   /** @returns what the first one was answered; null: it is this one that runs */
   async function claim(question: IdempotencyQuestion): Promise<Recording | null> {
+    const { id } = question
+    const name = doubts.get(id) ?? randomUUID()
+    // A claim that NATS confirms too late stands all the same: its repeat is to know it as its own.
+    doubts.set(id, name)
+    const answered = await claimAs(name, question)
+    doubts.delete(id)
+    return answered
+  }
+
+  async function claimAs(name: string, question: IdempotencyQuestion): Promise<Recording | null> {
     const { id, fingerprint, deadline } = question
-    const mine: IdempotencyRecord = { fingerprint, gatewayId, state: 'running' }
+    const mine: IdempotencyRecord = { fingerprint, gatewayId, state: 'running', claim: name }
     while (Date.now() < deadline) {
       if (await store.create(id, mine)) return null
       const found = await store.get(id)
       if (found === null) continue
       const { record, revision } = found
       if (record.fingerprint !== fingerprint) throw reused()
+      if (record.claim === name) return null
       if (record.state === 'done') {
         const answer = await store.getAnswer(id)
         const recording = answer === null ? null : decodeRecording(answer)

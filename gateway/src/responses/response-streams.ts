@@ -5,7 +5,6 @@ import { DiscardPolicy, RetentionPolicy, StorageType } from '@nats-io/jetstream'
 import { nanos } from '@nats-io/transport-node'
 import type { Bus } from '@penstock/shared/bus/connect'
 import { errorCode } from '@penstock/shared/bus/streams'
-import { untilDone } from '@penstock/shared/bus/until-done'
 
 const MiB = 1024 * 1024
 const hourMs = 60 * 60_000
@@ -41,14 +40,8 @@ const streamNameInUse = 10_058
 export async function ensureResponseStreams(bus: Bus): Promise<void> {
   const ensure = () => Promise.all([records, events].map((spec) => ensureStream(bus, spec)))
   await ensure()
-  bus.onStoreLost(() => {
-    // Whoever needs them meanwhile meets the error.
-    void untilDone(
-      ensure,
-      () => undefined,
-      () => !bus.nc.isClosed(),
-    )
-  })
+  // Until it succeeds whoever needs them meets the error.
+  bus.onStoreLost(ensure)
 }
 
 async function ensureStream(bus: Bus, spec: KeptStream): Promise<void> {

@@ -4,7 +4,6 @@ import { StorageType } from '@nats-io/jetstream'
 import { type KV, Kvm, type KvWatchEntry } from '@nats-io/kv'
 import { parseJson } from '@penstock/shared/bus/broadcast'
 import type { Bus } from '@penstock/shared/bus/connect'
-import { untilDone } from '@penstock/shared/bus/until-done'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import type { Logger } from '@penstock/shared/telemetry/log'
 import { z } from 'zod'
@@ -70,14 +69,10 @@ export async function watchRunningResponses(bus: Bus, log: Logger): Promise<Runn
 
   let opened = open()
   await opened
-  const reopen = () => {
-    opened = open()
-    return opened
-  }
   const forgetStore = bus.onStoreLost(() => {
-    const refused = (cause: unknown) =>
-      log.error({ err: cause }, 'running responses cannot be watched, trying again')
-    void untilDone(reopen, refused, () => !closed)
+    opened = open()
+    opened.catch((cause) => log.error({ err: cause }, 'running responses cannot be watched'))
+    return opened
   })
 
   async function update(

@@ -85,6 +85,8 @@ export function createHousehold(dataDir: string, terminal: Terminal, ending: End
       const run = await start(command, openLog(command.name))
       const cancel = () => void run.stop(0)
       ending.signal.addEventListener('abort', cancel, { once: true })
+      // While it was being started.
+      if (ending.signal.aborted) cancel()
       const exit = await run.exited
       ending.signal.removeEventListener('abort', cancel)
       return exit

@@ -35,14 +35,17 @@ export async function startService(spec: ServiceSpec): Promise<Run> {
     env: { ...spec.env, [parentVariable]: '1' },
   })
   const exited = exitOf(child).then(async (exit) => {
-    await rm(spec.pidFile, { force: true })
+    await rm(spec.pidFile, { force: true }).catch(() => {})
     return exit
   })
   if (child.stdout !== null) spec.log.attach(child.stdout, 'stdout')
   if (child.stderr !== null) spec.log.attach(child.stderr, 'stderr')
   const { pid } = child
   if (pid === undefined) throw new Error(`${spec.name} could not be started`)
-  await writePidFile(spec.pidFile, pid)
+  // Whoever gave the service up for it would leave it running, and start another one beside it.
+  await writePidFile(spec.pidFile, pid).catch(() =>
+    spec.log.server.warn('its pid file cannot be written: it ends with its launcher all the same'),
+  )
   return {
     pid,
     exited,

@@ -86,7 +86,11 @@ export async function startNats(options: EmbeddedServerOptions): Promise<Embedde
     stopSignals: ['SIGTERM'],
     onLine: (line) => logLine(log, line),
   })
-  await writePidFile(pidFile, server.pid)
+  await writePidFile(pidFile, server.pid).catch(async (cause) => {
+    // Left running, it would have the port and the files that the next one needs.
+    await server.close(0)
+    throw cause
+  })
   const port = await readPort(server, portsDirectory)
   if (port === null) {
     await server.close(0)

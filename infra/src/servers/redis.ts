@@ -53,7 +53,11 @@ export async function startRedis(options: EmbeddedServerOptions): Promise<Embedd
       stopSignals: ['SIGTERM'],
       onLine: (line) => logLine(log, line),
     })
-    await writePidFile(pidFile, server.pid)
+    await writePidFile(pidFile, server.pid).catch(async (cause) => {
+      // Left running, it would have the port and the files that the next one needs.
+      await server.close(0)
+      throw cause
+    })
     if (await becomesReady(server, port, password)) {
       return {
         url: `redis://:${password}@127.0.0.1:${port}`,

@@ -9,7 +9,11 @@ export interface BlobStore {
   /** @throws Error where NATS does not take it; a full bucket takes nothing */
   put(name: string, blob: Uint8Array): Promise<void>
   /** Null: there is none, or not any more. @throws Error where NATS does not answer */
-  get(name: string): Promise<Uint8Array | null>
+  get(name: string, signal?: AbortSignal): Promise<Uint8Array | null>
+  /** @throws Error where NATS does not answer */
+  remove(name: string): Promise<void>
+  /** Makes the bucket now. @throws Error where NATS does not answer */
+  open(): Promise<void>
 }
 
 export interface BlobStoreSpec {
@@ -44,6 +48,12 @@ export function createBlobStore(
     async put(name, blob) {
       await (await store()).putBlob({ name, options: { max_chunk_size: 512 * 1024 } }, blob)
     },
-    get: async (name) => await readBlob(await store(), name),
+    get: async (name, signal) => await readBlob(await store(), name, { signal }),
+    async remove(name) {
+      await (await store()).delete(name)
+    },
+    async open() {
+      await store()
+    },
   }
 }

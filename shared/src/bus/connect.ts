@@ -29,11 +29,15 @@ export interface Bus {
   onReconnect(listener: () => void): void
   /**
    * Called when NATS came back without its store: the streams are there again, empty, and whoever
-   * has consumers or buckets in it makes them anew. @returns stop
+   * has consumers or buckets in it makes them anew. One that rejects is called again until it does
+   * not: nobody else would. @returns stop
    */
-  onStoreLost(listener: () => void): () => void
+  onStoreLost(listener: StoreLost): () => void
   close(): Promise<void>
 }
+
+/** A promise is waited for; whatever else it returns does not count. */
+type StoreLost = () => unknown
 
 export interface BusOptions {
   /** `nats://host:port`, several separated by commas; `nats://user:password@…` or `…token@…`. */
@@ -57,7 +61,9 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   const outbox = createOutbox(nc)
   const publisher = createAckPublisher(nc, outbox)
   const listeners: (() => void)[] = []
-  const lostListeners = new Set<() => void>()
+  const lostListeners = new Set<StoreLost>()
+  /** Those whose part of the store is not there again. */
+  const unrestored = new Set<StoreLost>()
   let connected = true
   let reconnectedAt: number | null = null
 
@@ -66,16 +72,24 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     while (connected && reconnectedAt === since) {
       try {
         const found = await ensureStreams(jsm)
-        if (found === identity) return
-        identity = found
-        options.log.error('NATS came back without its store: what waited in it is lost')
-        for (const listener of lostListeners) listener()
+        if (found !== identity) {
+          identity = found
+          options.log.error('NATS came back without its store: what waited in it is lost')
+          for (const listener of lostListeners) unrestored.add(listener)
+        }
+        await Promise.all([...unrestored].map(restore))
         return
-      } catch {
+      } catch (cause) {
         // JetStream may need longer than the connection.
+        options.log.debug({ err: cause }, 'the store of NATS cannot be used yet')
         await sleep(findPauseMs)
       }
     }
+  }
+
+  async function restore(listener: StoreLost): Promise<void> {
+    await listener()
+    unrestored.delete(listener)
   }
 
   void (async () => {
@@ -116,7 +130,10 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     },
     onStoreLost(listener) {
       lostListeners.add(listener)
-      return () => lostListeners.delete(listener)
+      return () => {
+        lostListeners.delete(listener)
+        unrestored.delete(listener)
+      }
     },
     async close() {
       publisher.close()

@@ -14,7 +14,8 @@ function storeOf(parts: string[], isWhole: boolean) {
     cancel: () => cancelled.resolve(null),
   })
   const error = isWhole ? Promise.resolve(null) : cancelled.promise
-  return { get: async () => ({ info: {}, data, error }) } as unknown as ObjectStore
+  const info = { size: Buffer.byteLength(parts.join('')) + (isWhole ? 0 : 1) }
+  return { get: async () => ({ info, data, error }) } as unknown as ObjectStore
 }
 
 test('a blob is read whole', async () => {
@@ -22,6 +23,17 @@ test('a blob is read whole', async () => {
 })
 
 test('one whose bytes were deleted after it was found is not waited for', async () => {
-  await assert.rejects(readBlob(storeOf([], false), 'x', 20), /stopped coming/)
-  await assert.rejects(readBlob(storeOf(['ab'], false), 'x', 20), /stopped coming/)
+  for (const parts of [[], ['ab']]) {
+    await assert.rejects(
+      readBlob(storeOf(parts, false), 'x', { limitMs: 20 }),
+      /not there any more/,
+    )
+  }
+})
+
+test('nor is one that nobody wants any more', async () => {
+  const leaving = new AbortController()
+  const read = readBlob(storeOf(['ab'], false), 'x', { signal: leaving.signal })
+  leaving.abort()
+  await assert.rejects(read, /not there any more/)
 })

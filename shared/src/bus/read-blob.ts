@@ -1,41 +1,48 @@
-// Reads a blob of JetStream's object store, or gives up. The client library's own `getBlob` waits for ever
-// where its bytes are deleted, or NATS is restarted, after it has found the blob's entry.
+// Reads a blob of JetStream's object store. The library's own way waits for chunks for ever: one that is
+// removed between the look at its entry and the first chunk has none, and nobody says so.
 import type { ObjectStore } from '@nats-io/obj'
 
-/** The pause before any part of a blob, in milliseconds: parts are half a megabyte at most. */
-const patienceMs = 10_000
+/** Without a further chunk for so long it is given up, in milliseconds. */
+const silenceMs = 10_000
 
-/** Null: there is none. @throws Error where it stops coming, or NATS does not answer */
+export interface ReadOptions {
+  /** Aborted: it is wanted no longer. */
+  signal?: AbortSignal | undefined
+  limitMs?: number
+}
+
+/**
+ * @returns null: there is none
+ * @throws Error where NATS does not answer, or not all of it comes, or the signal first
+ */
 export async function readBlob(
   store: Pick<ObjectStore, 'get'>,
   name: string,
-  limitMs = patienceMs,
+  { signal, limitMs = silenceMs }: ReadOptions = {},
 ): Promise<Uint8Array | null> {
   const found = await store.get(name)
   if (found === null) return null
-  const reader = found.data.getReader()
-  let isStuck = false
-  const giveUp = () => {
-    isStuck = true
-    // Its consumer ends, and with it the reading below.
-    void reader.cancel().catch(() => undefined)
-  }
-  const timer = setTimeout(giveUp, limitMs)
-  // Nobody asks for it where reading throws.
+  // It is told by the chunks as well, and must not count as unhandled.
   found.error.catch(() => undefined)
-  const parts: Uint8Array[] = []
+  const reader = found.data.getReader()
+  const giveUp = () => void reader.cancel().catch(() => undefined)
+  const silence = setTimeout(giveUp, limitMs)
+  signal?.addEventListener('abort', giveUp, { once: true })
+  if (signal?.aborted) giveUp()
+  const chunks: Uint8Array[] = []
+  let bytes = 0
   try {
     for (;;) {
       const { done, value } = await reader.read()
       if (done) break
-      parts.push(value)
-      timer.refresh()
+      silence.refresh()
+      chunks.push(value)
+      bytes += value.length
     }
   } finally {
-    clearTimeout(timer)
+    clearTimeout(silence)
+    signal?.removeEventListener('abort', giveUp)
   }
-  if (isStuck) throw new Error('The blob stopped coming.')
-  const failure = await found.error
-  if (failure) throw failure
-  return Buffer.concat(parts)
+  if (bytes !== found.info.size) throw new Error('a part of the blob is not there any more')
+  return Buffer.concat(chunks)
 }

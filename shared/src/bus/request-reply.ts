@@ -132,10 +132,12 @@ function respond<Q extends z.ZodType>(
       msg.respond(JSON.stringify({ failed: toErrorInfo(cause) }))
     }
   }
+  // The connection was closed while the answer was made: nobody can be told any more.
+  const unheard = () => undefined
   return bus.nc.subscribe(subject, {
     ...(queue === undefined ? {} : { queue }),
     callback: (error, msg) => {
-      if (error === null) void reply(msg)
+      if (error === null) reply(msg).catch(unheard)
     },
   })
 }

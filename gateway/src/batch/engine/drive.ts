@@ -152,7 +152,7 @@ export function createDrive({ db, add, window, log, now = Date.now }: DriveOptio
     await askDatabase(forgetOldResults(db, new Date(now() - keepDeadMs)))
   }
 
-  async function keepLooking(): Promise<void> {
+  async function lookOnce(): Promise<void> {
     try {
       await lookAtAll()
       if (isAway) log.info('batches can be looked after again')
@@ -161,8 +161,20 @@ export function createDrive({ db, add, window, log, now = Date.now }: DriveOptio
       if (!isAway) log.warn({ err }, 'batches cannot be looked after now')
       isAway = true
     }
+  }
+
+  function keepLooking(): void {
+    if (looking === null) {
+      looking = lookOnce().finally(() => {
+        looking = null
+      })
+    } else {
+      // The queue or the database keeps it waiting, and windows shut all the same.
+      for (const { live } of driven.values()) live.update(live.row, now())
+    }
     if (!stopped) timer = setTimeout(keepLooking, lookMs)
   }
+  let looking: Promise<void> | null = null
   let timer = setTimeout(keepLooking, 0)
 
   return {

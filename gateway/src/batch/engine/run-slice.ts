@@ -2,12 +2,13 @@
 // that is stopped, by whatever, is simply run again later: what has its result is passed over.
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { askDatabase } from '../store/database.ts'
-import { createRoom } from './in-flight.ts'
+import { createRoom, type Leave } from './in-flight.ts'
 import { parseLine, splitLines } from './lines.ts'
 import type { LiveBatch } from './live-batch.ts'
 import { runLine } from './run-line.ts'
 import type { Runner } from './runner.ts'
 import { findOpenSlice, finishSlice, type OpenSlice } from './slices.ts'
+import { sliceBytes } from './validate.ts'
 
 /**
  * @returns whether the slice is done: every line of it has its result
@@ -36,7 +37,7 @@ async function runOpen(
   open: OpenSlice,
   running: AbortSignal,
 ): Promise<boolean> {
-  const leave = await runner.inputRoom.enter(open.end - open.start, running)
+  const leave = await enterRoom(runner, open.end - open.start, running)
   if (leave === null) return false
   try {
     const bytes = await readSlice(runner, batch, open)
@@ -44,6 +45,18 @@ async function runOpen(
   } finally {
     leave()
   }
+}
+
+/**
+ * Only single long lines take room: of the others the number of jobs bounds what is held, and they are not
+ * to wait for lines of a model that nobody serves.
+ */
+async function enterRoom(
+  { inputRoom }: Runner,
+  bytes: number,
+  running: AbortSignal,
+): Promise<Leave | null> {
+  return bytes <= sliceBytes ? () => {} : inputRoom.enter(bytes, running)
 }
 
 async function readSlice(
@@ -79,7 +92,10 @@ async function runLines(
       break
     }
     const line = { runner, batch, running, number, value, onEntered }
-    under.push(finishLine(line).finally(onEntered))
+    const one = finishLine(line).finally(onEntered)
+    // Seen below; until then, while the next line waits for its place, it must not count as unhandled.
+    one.catch(() => {})
+    under.push(one)
   }
   const ended = await Promise.allSettled(under)
   const broken = ended.find((one) => one.status === 'rejected')

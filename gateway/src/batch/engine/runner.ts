@@ -26,7 +26,7 @@ export interface Runner {
   localSessions: LocalSessions
   keys: KeyCache
   inFlight: InFlight
-  /** Bytes of input files that are held for slices in work. */
+  /** Bytes of input files that are held for slices in work which are one long line. */
   inputRoom: Room
   results: ResultWriter
   retry: RetryPolicy

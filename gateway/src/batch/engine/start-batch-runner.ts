@@ -119,10 +119,12 @@ export async function startBatchRunner(options: BatchRunnerOptions) {
       const idle = jobs.close()
       await Promise.race([idle, sleep(drainMs)])
       drive.end()
+      // Lines that are answered wait for a database that is away, and the jobs for them.
+      await Promise.race([idle, sleep(drainMs / 2)])
+      await results.close()
       await idle
       stopReports()
       await stopSweeper()
-      await results.close()
       runner.dispatcher.close()
       // Others take over at once what was begun here.
       for (const batchId of left) broadcast(bus, channels.batchChanged, { batchId })

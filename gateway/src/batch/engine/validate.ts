@@ -16,7 +16,7 @@ export const maxFileBytes = 200_000_000
 const maxFaults = 1_000
 /** A slice is one job; it ends with whichever comes first. */
 export const sliceLines = 32
-const sliceBytes = 64 * 1024
+export const sliceBytes = 64 * 1024
 
 export interface Slice {
   slice: number

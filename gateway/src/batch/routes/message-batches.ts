@@ -120,15 +120,20 @@ async function sendResults({ storage }: BatchAccess, row: BatchRow, res: Respons
     }
   }
   const lines = results()
-  // The storage may refuse: then there still is a status to say so with.
-  const first = await lines.next()
-  res.setHeader('content-type', 'application/x-jsonl')
-  const whole = async function* () {
-    if (first.done !== true) yield first.value
-    yield* lines
+  try {
+    // The storage may refuse: then there still is a status to say so with.
+    const first = await lines.next()
+    res.setHeader('content-type', 'application/x-jsonl')
+    const whole = async function* () {
+      if (first.done !== true) yield first.value
+      yield* lines
+    }
+    // The head is out: all that can be said is that the rest does not come.
+    await pipeline(Readable.from(whole()), res).catch(() => res.destroy())
+  } finally {
+    // Where the client left before `whole` came to them, nobody else closes the file.
+    await lines.return()
   }
-  // The head is out: all that can be said is that the rest does not come.
-  await pipeline(Readable.from(whole()), res).catch(() => res.destroy())
 }
 
 async function find(req: Request, { db }: BatchAccess, { sees }: Asker): Promise<BatchRow> {
