@@ -2,7 +2,7 @@
 // patterns only the test files whose path holds one of them. Its last line counts all tests.
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { constants, tmpdir } from 'node:os'
+import { availableParallelism, constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { environment, findNode, root } from './run-node.mjs'
 
@@ -58,7 +58,8 @@ export async function runTests(patterns) {
   await testStep(
     'unit tests',
     files.filter((file) => !isEndToEnd(file)),
-    [],
+    // Node itself leaves a core free.
+    [`--test-concurrency=${Math.max(2, availableParallelism())}`],
   )
   const endToEnd = files.filter(isEndToEnd)
   await testStep('end-to-end tests', endToEnd.filter(sharesCores), ['--test-concurrency=3'])
