@@ -31,7 +31,8 @@ const choice = z.object({
   index: z.int().min(0).catch(0),
   delta: delta.nullish().catch(null),
   text,
-  finish_reason: text,
+  /** Some servers write `""` where OpenAI has null, behind the reason too. */
+  finish_reason: text.transform((reason) => reason || null),
   /** vLLM's: the stop sequence that ended the answer, or a token id. */
   stop_reason: z.unknown().optional(),
   logprobs: z.unknown().optional(),
@@ -58,6 +59,7 @@ export interface ChatEventReader {
 export function createChatEventReader(): ChatEventReader {
   let rest: Uint8Array[] = []
   let restBytes = 0
+  const numberCalls = createCallNumbers()
   return {
     push(bytes) {
       rest.push(bytes)
@@ -73,7 +75,7 @@ export function createChatEventReader(): ChatEventReader {
       for (let end = buffer.indexOf(lineFeed); end !== -1; end = buffer.indexOf(lineFeed, start)) {
         const line = buffer.toString('utf8', start, end).trim()
         start = end + 1
-        if (line.startsWith('data:')) chunks.push(parseChunk(line.slice(5)))
+        if (line.startsWith('data:')) chunks.push(numberCalls(parseChunk(line.slice(5))))
       }
       const left = buffer.subarray(start)
       rest = left.length === 0 ? [] : [left]
@@ -82,6 +84,39 @@ export function createChatEventReader(): ChatEventReader {
       return chunks
     },
   }
+}
+
+/**
+ * Numbers the calls of each choice anew: some servers number all of them 0, or none, and tell them apart
+ * by their ids alone. Put together by such a number, several calls would become one.
+ */
+function createCallNumbers(): (chunk: ChatChunk) => ChatChunk {
+  const choices = new Map<number, { next: number; open: Map<number, CallNumber> }>()
+  return (parsed) => {
+    for (const { index, delta } of parsed.choices) {
+      for (const call of delta?.tool_calls ?? []) {
+        const seen = choices.get(index) ?? { next: 0, open: new Map() }
+        choices.set(index, seen)
+        const known = seen.open.get(call.index)
+        if (known === undefined || isOther(call, known)) {
+          const number = seen.next++
+          seen.open.set(call.index, { number, id: call.id ?? '' })
+          call.index = number
+        } else call.index = known.number
+      }
+    }
+    return parsed
+  }
+}
+
+interface CallNumber {
+  number: number
+  id: string
+}
+
+/** Only a first piece names the function; others may repeat the id. */
+function isOther({ id, function: called }: z.infer<typeof toolCallDelta>, known: CallNumber) {
+  return Boolean(id && called?.name && known.id !== '' && id !== known.id)
 }
 
 function parseChunk(json: string): ChatChunk {

@@ -45,14 +45,23 @@ async function converse(
   input: ReturnType<typeof converseInput>,
 ): Promise<ProviderResult> {
   const { sdk, client } = await bedrockClient(call)
-  const options = { abortSignal: call.signal }
   if (!call.stream) {
-    const output = await client.send(new sdk.ConverseCommand(input), options)
+    const command = new sdk.ConverseCommand(input)
+    const output = await client.send(command, { abortSignal: call.signal })
     const { body, usage } = completionOf(output, input.modelId ?? call.model)
     return { body: Buffer.from(JSON.stringify(body)), usage }
   }
-  const { stream } = await client.send(new sdk.ConverseStreamCommand(input), options)
-  return { body: null, usage: await translateConverse(call, stream ?? nothing()) }
+  // The SDK does not close a stream that is not read to its end: the answer would go on for nobody.
+  const ours = new AbortController()
+  const abortSignal = AbortSignal.any([call.signal, ours.signal])
+  const command = new sdk.ConverseStreamCommand(input)
+  try {
+    const { stream } = await client.send(command, { abortSignal })
+    return { body: null, usage: await translateConverse(call, stream ?? nothing()) }
+  } catch (error) {
+    ours.abort()
+    throw error
+  }
 }
 
 async function* nothing(): AsyncGenerator<never> {}

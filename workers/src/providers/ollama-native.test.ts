@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { noUsage } from '@penstock/shared/contracts/usage'
 import { ollamaChat } from '@penstock/shared/dialects/ollama/chat'
 import { chatCall } from './ollama-chat.ts'
@@ -50,6 +51,36 @@ describe('a stream', () => {
     await last.catch(() => undefined)
     return { last, bytes: Buffer.concat(emitted) }
   }
+
+  test('ends with its last line, whatever spaces are in it', async () => {
+    const text = '{"message": {"content": "a"}, "done": false}\n{"done": true, "eval_count": 2}\n'
+    for (const size of [1, 7, 300]) {
+      const { last, bytes } = await passed(inPieces(Buffer.from(text), size))
+      assert.equal((await last).eval_count, 2)
+      assert.equal(bytes.toString(), text)
+    }
+  })
+
+  test('is over with its last line, though its body does not end', async () => {
+    async function* endless() {
+      yield Buffer.from('{"message":{"content":"a"},"done":true,"eval_count":2}\n')
+      await sleep(3_000, undefined, { ref: false })
+    }
+    const ends = [
+      passed(endless()).then(({ last }) => last),
+      translateStream(
+        endless(),
+        'llama3.2',
+        () => '',
+        () => {},
+      ),
+    ]
+    const first = await Promise.race([Promise.all(ends), sleep(1_000, null, { ref: false })])
+    assert.deepEqual(
+      first?.map(({ eval_count }) => eval_count),
+      [2, 2],
+    )
+  })
 
   test('goes through byte for byte in whole lines, wherever it is cut', async () => {
     const bytes = fixture('chat-stream.ndjson')

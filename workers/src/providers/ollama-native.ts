@@ -4,8 +4,9 @@ import type { DialectName } from '@penstock/shared/contracts/request'
 import type { EndpointCall } from './ollama-endpoint.ts'
 import { reportedError } from './ollama-errors.ts'
 import { mapParameters } from './ollama-parameters.ts'
-import { cutOff, LineBuffer, parseLine, type StreamLine } from './ollama-stream.ts'
+import { cutOff, LineBuffer, parseLine, type StreamLine, untilLast } from './ollama-stream.ts'
 import type { NativeCall, ProviderCall } from './provider.ts'
+import { skipBlanks } from './sse-event.ts'
 
 export const nativeDialects = [
   'ollama-chat',
@@ -16,9 +17,11 @@ export const nativeDialects = [
 type Fields = Record<string, unknown>
 
 const newline = 10
+const colon = 0x3a
+const letterT = 0x74
 /** How a line of a failure begins, and what a last line holds. In a text the quotes are escaped. */
 const errorStart = Buffer.from('{"error"')
-const doneMark = Buffer.from('"done":true')
+const doneKey = Buffer.from('"done"')
 /** The deployment's defaults that are Ollama's own fields; the others are options to it. */
 const defaultRules = {
   own: new Set<string>(),
@@ -59,18 +62,9 @@ export async function passStream(
   emit: (lines: Uint8Array) => void,
 ): Promise<StreamLine> {
   const buffer = new LineBuffer()
-  let last: StreamLine | null = null
-  try {
-    for await (const chunk of body) {
-      // After the last line only the body's end is awaited: it frees the connection for reuse.
-      if (last === null) last = passLines(buffer.take(chunk), model, emit)
-    }
-  } catch (error) {
-    // A complete answer stays complete, whatever becomes of its connection.
-    if (last === null) throw error
-  }
+  const read = await untilLast(body, (chunk) => passLines(buffer.take(chunk), model, emit))
   // A last line may lack its newline.
-  last ??= passLines(buffer.rest(), model, emit)
+  const last = read ?? passLines(buffer.rest(), model, emit)
   if (last === null) throw cutOff()
   return last
 }
@@ -95,7 +89,8 @@ function passLines(
 
 /** The line that says `done: true` itself: a tool's arguments may hold the same words. */
 function lastOf(lines: Buffer): { line: StreamLine; end: number } | null {
-  for (let at = lines.indexOf(doneMark); at !== -1; at = lines.indexOf(doneMark, at + 1)) {
+  for (let at = lines.indexOf(doneKey); at !== -1; at = lines.indexOf(doneKey, at + 1)) {
+    if (!isTrueBehind(lines, at + doneKey.length)) continue
     const start = lines.lastIndexOf(newline, at) + 1
     const end = lineEnd(lines, at)
     const json = lines.toString('utf8', start, end)
@@ -105,6 +100,12 @@ function lastOf(lines: Buffer): { line: StreamLine; end: number } | null {
     if (line.done === true) return { line, end }
   }
   return null
+}
+
+/** Go writes `"done":true`; servers in other languages that speak this API put spaces into it. */
+function isTrueBehind(lines: Buffer, at: number): boolean {
+  const behind = skipBlanks(lines, at)
+  return lines[behind] === colon && lines[skipBlanks(lines, behind + 1)] === letterT
 }
 
 /** Where a line begins with these bytes; -1: nowhere. */

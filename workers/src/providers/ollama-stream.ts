@@ -1,6 +1,7 @@
 // Ollama's streams: one JSON object per line, `done: true` on the last, `{"error": …}` for a failure
 // on the way (docs/api/streaming.mdx, docs/api/errors.mdx). Every token of an answer passes here.
 import { PenstockError } from '@penstock/shared/contracts/errors'
+import { discardRest } from './http.ts'
 import type { Translate } from './ollama-endpoint.ts'
 import { reportedError } from './ollama-errors.ts'
 
@@ -69,20 +70,36 @@ export async function translateStream(
   emit: (events: Uint8Array) => void,
 ): Promise<StreamLine> {
   const buffer = new LineBuffer()
-  let last: StreamLine | null = null
+  const last = await untilLast(body, (chunk) =>
+    translateLines(buffer.take(chunk).toString('utf8'), model, translate, emit),
+  )
+  if (last !== null) return last
+  const rest = translateRest(buffer.rest().toString('utf8'), model, translate, emit)
+  if (rest === null) throw cutOff()
+  return rest
+}
+
+/**
+ * Reads up to the last line, null where none came. The body's end, which frees the connection for reuse,
+ * is not waited for: a complete answer stays complete, whatever becomes of its connection.
+ */
+export async function untilLast(
+  body: AsyncIterable<Uint8Array>,
+  take: (chunk: Uint8Array) => StreamLine | null,
+): Promise<StreamLine | null> {
+  const reader = body[Symbol.asyncIterator]()
   try {
-    for await (const chunk of body) {
-      // After the last line only the body's end is awaited: it frees the connection for reuse.
-      if (last === null)
-        last = translateLines(buffer.take(chunk).toString('utf8'), model, translate, emit)
+    for (let read = await reader.next(); !read.done; read = await reader.next()) {
+      const last = take(read.value)
+      if (last === null) continue
+      discardRest(reader)
+      return last
     }
   } catch (error) {
-    // A complete answer stays complete, whatever becomes of its connection.
-    if (last === null) throw error
+    await reader.return?.()
+    throw error
   }
-  last ??= translateRest(buffer.rest().toString('utf8'), model, translate, emit)
-  if (last === null) throw cutOff()
-  return last
+  return null
 }
 
 export function cutOff(): PenstockError {

@@ -113,6 +113,19 @@ test('what is no answer of the right shape is upstream_invalid_response', async 
   await assert.rejects(run({ messages }, { stream: true }), invalid)
 })
 
+test('a whole reply to a request for a stream is known by its first byte, whatever its type', async () => {
+  for (const type of ['text/event-stream', 'text/plain']) {
+    const error = '{"error":{"message":"too long","code":"context_length_exceeded"}}'
+    upstream.answer(json(`\n${error}\n\n`, 200, { 'content-type': type }))
+    const call = run({ messages }, { stream: true })
+    await assert.rejects(call, failsWith('context_window_exceeded'))
+    upstream.answer(json(fixture('chat-reply.json'), 200, { 'content-type': type }))
+    const { text, usage } = await run({ messages }, { stream: true })
+    assert.match(text, /^data: \{.*"delta":\{/)
+    assert.equal(usage?.promptTokens, 19)
+  }
+})
+
 test('an error with status 200 is an error', async () => {
   upstream.answer(json('{"error":{"message":"no capacity","code":429}}'))
   await assert.rejects(run({ messages }), failsWith('upstream_rate_limited'))

@@ -33,7 +33,7 @@ export function readEvent(buffer: Buffer, start: number, end: number): SseEvent 
   let lineStart = start
   while (lineStart < end) {
     const stop = Math.min(lineEnd(buffer, lineStart), end)
-    const line = buffer.subarray(lineStart, stop)
+    const line = withoutMark(buffer.subarray(lineStart, stop))
     const data = fieldValue(line, 'data')
     if (data !== null) lines.push(data)
     else if (fieldValue(line, 'event')?.equals(errorName)) isError = true
@@ -90,6 +90,11 @@ function fieldValue(line: Buffer, name: string): Buffer | null {
   if (line.length === name.length) return line.subarray(line.length)
   if (line[name.length] !== colon) return null
   return line.subarray(name.length + (line[name.length + 1] === space ? 2 : 1))
+}
+
+/** A stream may begin with a byte order mark, as what .NET writes does. */
+function withoutMark(line: Buffer): Buffer {
+  return line[0] === 0xef && line[1] === 0xbb && line[2] === 0xbf ? line.subarray(3) : line
 }
 
 function joined(lines: Buffer[]): Buffer {

@@ -217,3 +217,15 @@ test('nothing after [DONE] is looked at', () => {
   const { text, done, error } = scan([canonical(finish, '[DONE]', delta('late')), 'garbage\n\n'])
   assert.deepEqual([text, done, error], [canonical(finish), true, null])
 })
+
+test('an empty finish reason ends no answer', () => {
+  const piece = 'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":""}]}\n\n'
+  assert.equal(scan([piece, piece, piece]).error?.code, 'upstream_cut_off')
+})
+
+test('a byte order mark before the first event does not hide it', () => {
+  const piece = 'data: {"choices":[{"index":0,"delta":{"content":"a"}}]}\n\n'
+  const bytes = Buffer.from(`\ufeff${piece}data: [DONE]\n\n`)
+  assert.equal(scan([bytes]).text, piece)
+  assert.equal(scan([...bytes].map((byte) => Uint8Array.of(byte))).text, piece)
+})

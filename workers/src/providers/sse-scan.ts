@@ -231,8 +231,9 @@ function hasChoices(data: Buffer): boolean {
   return data[at] === openBracket && data[skipBlanks(data, at + 1)] !== closeBracket
 }
 
+/** Some servers write `""` where OpenAI has null. */
 function endsChoice(events: Uint8Array): boolean {
-  return /"finish_reason"\s*:\s*"/.test(Buffer.from(events).toString())
+  return /"finish_reason"\s*:\s*"[^"]/.test(Buffer.from(events).toString())
 }
 
 function parse(data: Buffer): unknown {

@@ -293,3 +293,17 @@ test('tokens of bytes that went through are counted by the text in them', () => 
   const whole = Buffer.from(JSON.stringify({ content }))
   assert.deepEqual(dialect.nativeTexts?.([whole]), ['af{"x":1}'])
 })
+
+test('a call that is closed by an empty piece, behind the next one, is whole', () => {
+  const pieces = [
+    { index: 0, id: 'c1', function: { name: 'f', arguments: '{}' } },
+    { index: 1, id: 'c2', function: { name: 'g', arguments: '{}' } },
+    { index: 0, function: { arguments: '' } },
+  ]
+  const chunks = pieces.map((call) => ({ choices: [{ index: 0, delta: { tool_calls: [call] } }] }))
+  const events = chunks.map((chunk) => `data: ${JSON.stringify(chunk)}\n\n`).join('')
+  const stream = dialect.stream(base)
+  const told = `${Buffer.from(stream.push(Buffer.from(events)) ?? '')}${Buffer.from(stream.end(end))}`
+  assert.equal(told.match(/event: content_block_start/g)?.length, 2)
+  assert.match(told, /"stop_reason":"tool_use"/)
+})

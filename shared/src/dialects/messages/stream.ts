@@ -123,6 +123,8 @@ class MessagesStream implements DialectStream {
     const open = this.#open?.kind === 'call' ? this.#open : null
     // Some servers number all calls 0 and tell them apart by their ids.
     const isOther = open?.key !== index || (id && called?.name && id !== open.id)
+    // Some servers close each call with an empty piece, when all of them have come.
+    if (isOther && this.#closedCalls.has(index) && !called?.name && !called?.arguments) return
     if (isOther) {
       if (open !== null) this.#closedCalls.add(open.key)
       if (this.#closedCalls.has(index) && !called?.name) {

@@ -13,9 +13,9 @@ export interface Grown {
 
 const logprobs = z.object({ content: z.array(z.unknown()).catch([]) }).catch({ content: [] })
 
-/** There is one choice: this API has no `n`. */
+/** There is one choice: this API has no `n`. A deployment's default may ask for more all the same. */
 export function grownBy({ choices, model }: ChatChunk): Grown {
-  const [choice] = choices
+  const choice = choices.find(({ index }) => index === 0)
   const growths: Growth[] = []
   const text = choice?.delta?.content
   if (choice?.delta) growths.push(...growthsOf(choice.delta))

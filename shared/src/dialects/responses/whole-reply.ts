@@ -45,7 +45,7 @@ export function chunkOf(canonical: Fields): { chunk: ChatChunk; usage: Fields | 
     tool_calls: calls.map((one, index) => ({ ...one, index })),
   }
   const { finish_reason, logprobs } = choice
-  const only = { index: 0, delta, finish_reason, logprobs }
+  const only = { index: 0, delta, finish_reason: finish_reason ?? null, logprobs }
   const chunk: ChatChunk = { model, choices: [only] }
   return { chunk, usage: usage ? usageOf(usage) : null }
 }
