@@ -82,6 +82,7 @@ describe('the holder of a key', () => {
     const info = await keys.admin.ask('user.info', {}, victim)
     const ids = [info.keys.map(({ token }) => token), info.teams.map(({ team_id }) => team_id)]
     assert.deepEqual(ids, [[made.token], ['mine']])
+    assert.deepEqual(info.user_info.teams, ['mine'])
     const teams = await keys.admin.ask('team.list', {}, victim)
     assert.deepEqual(
       teams.map(({ team_id }) => team_id),
@@ -90,7 +91,8 @@ describe('the holder of a key', () => {
     // Its own key, of no team, sees all of it.
     const self = { as: holderOf(alone.token, 'victim') }
     assert.equal((await keys.admin.ask('key.list', {}, self)).total_count, 3)
-    assert.equal((await keys.admin.ask('user.info', {}, self)).keys_count, 3)
+    const whole = await keys.admin.ask('user.info', {}, self)
+    assert.deepEqual([whole.keys_count, whole.user_info.teams], [3, ['mine', 'theirs']])
   })
 
   test('manages the keys of its team where it is the admin, within what the team may', async () => {

@@ -105,9 +105,9 @@ async function setLimits(
   timezone: string,
 ): Promise<void> {
   const wanted = rowsOf(limits, timezone)
+  // Whoever had no row for everything has spent nothing yet.
+  const hasSpent = !(await addWhole(trx, holder))
   const known = await modelsOf(trx, holder)
-  // Without a row for everything it has spent nothing yet.
-  const hasSpent = known.includes('')
   const added = wanted.filter(({ model }) => hasSpent && !known.includes(model))
   if (added.length > 0) {
     // Settlements that have not seen the new row end first, and later ones see it.
@@ -118,10 +118,24 @@ async function setLimits(
   await dropOthers(trx, holder, wanted)
   for (const row of wanted) {
     const was = before.get(row.model)
-    const isNew = was === undefined && hasSpent
+    const isNew = was === undefined
     const hasNewPeriod = was !== undefined && (was.period !== row.period || was.zone !== row.zone)
-    if (isNew || hasNewPeriod) await sumUp(trx, holder, row.model, isNew)
+    if (hasSpent && (isNew || hasNewPeriod)) await sumUp(trx, holder, row.model, isNew)
   }
+}
+
+/**
+ * Waits for a holder's first settlement that is under way, and makes later ones wait: they would count
+ * in this row alone what belongs to the new rows of models too.
+ * @returns whether there was none
+ */
+async function addWhole(trx: AdminTransaction, { kind, owner }: AccountHolder): Promise<boolean> {
+  const insert = trx.insertInto('account').values({ kind, owner })
+  const made = await insert
+    .onConflict((conflict) => conflict.doNothing())
+    .returning('owner')
+    .executeTakeFirst()
+  return made !== undefined
 }
 
 async function modelsOf(trx: AdminTransaction, holder: AccountHolder): Promise<string[]> {

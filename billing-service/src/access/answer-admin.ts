@@ -36,7 +36,7 @@ export function answerAdmin(options: AnswerAdminOptions): () => void {
   const { admin } = channels
   const asked = async (question: AdminQuestion) => {
     try {
-      return bounded(await perform(options, question))
+      return await perform(options, question)
     } catch (error) {
       throw explained(error, question.operation, options.log)
     }
@@ -100,7 +100,8 @@ async function performOnce(
       params,
     )
     if (!isPermitted) throw new TypeError(`${operation} asked for no permission`)
-    return reply
+    // What cannot be answered is not done either.
+    return bounded(reply)
   }
   const transaction = db.transaction().setAccessMode(method === 'get' ? 'read only' : 'read write')
   const reply = await transaction.execute(inTransaction)

@@ -1,6 +1,7 @@
 // The admin operations on budgets: limits that keys, teams and users share by naming them.
 
 import { randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
 import type { BudgetReply, budgetOperations } from '@penstock/shared/contracts/admin/budgets'
 import type { RateFields } from '@penstock/shared/contracts/admin/fields'
 import { PenstockError } from '@penstock/shared/contracts/errors'
@@ -51,14 +52,16 @@ const update: Handlers['budget.update'] = async (context, { budget_id: budgetId,
   const { trx, permit, audit, timezone } = context
   permit(['none'])
   const before = await existing(trx, budgetId, 'budget_id')
-  const limits = changedLimits(await limitsOfBudget(trx, budgetId), fields)
+  const was = await limitsOfBudget(trx, budgetId)
+  const limits = changedLimits(was, fields)
   const changed = await trx
     .updateTable('budget')
     .set({ ...limitColumns(limits), ...rateColumns(fields), updated_at: sql<Date>`now()` })
     .where('budget_id', '=', budgetId)
     .returningAll()
     .executeTakeFirstOrThrow()
-  await refreshAccountsOf(trx, budgetId, timezone)
+  // Rates do not stand in accounts: requests of thousands of keys would wait for nothing.
+  if (!isDeepStrictEqual(limits, was)) await refreshAccountsOf(trx, budgetId, timezone)
   const after = replyOf(changed)
   await audit({ kind: 'budget', id: budgetId, before, after })
   return after

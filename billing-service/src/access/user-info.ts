@@ -1,5 +1,6 @@
 // The admin operations that show users: one with its keys and teams, or all.
-import type { userOperations } from '@penstock/shared/contracts/admin/users'
+import type { Actor } from '@penstock/shared/contracts/admin'
+import type { UserReply, userOperations } from '@penstock/shared/contracts/admin/users'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 import { sql } from 'kysely'
 import type { HandlersOf } from './admin-context.ts'
@@ -12,6 +13,12 @@ import { existingUser, selectUsers, userRepliesOf, userReplyOf } from './user-vi
 type Handlers = HandlersOf<typeof userOperations>
 
 const maxTeamsShown = 100
+
+/** A team's key does not see in which other teams its user is (relations.ts). */
+function userAsSeenBy({ role, teamId }: Actor, user: UserReply): UserReply {
+  if (role === 'master' || teamId === null) return user
+  return { ...user, teams: user.teams.filter((team) => team === teamId) }
+}
 
 export const info: Handlers['user.info'] = async (context, params) => {
   const { trx, actor, permit } = context
@@ -29,7 +36,7 @@ export const info: Handlers['user.info'] = async (context, params) => {
   }
   return {
     user_id: userId,
-    user_info: await userReplyOf(trx, userId),
+    user_info: userAsSeenBy(actor, await userReplyOf(trx, userId)),
     ...(await keysShown(context, { user_id: userId }, true, params.key_limit)),
     teams: await visibleTeams(context, await teams.execute()),
   }

@@ -25,6 +25,12 @@ interface EntryRow {
   amount: string
 }
 
+interface AddedRow {
+  id: string
+  /** Accounts that came to their soft limit by it, as JSON. */
+  crossed: unknown[]
+}
+
 /**
  * Counted for the day, and the budget period, of the request that it corrects, and for whoever paid it.
  * @throws PenstockError `not_found` for an attempt that was never billed; `invalid_request` when the
@@ -52,7 +58,7 @@ export async function correctSpend(
     const message = 'amount: an attempt cannot cost less than nothing.'
     throw new PenstockError('invalid_request', message, { param: 'amount' })
   }
-  const { rows: added } = await sql<EntryRow>`
+  const { rows: added } = await sql<AddedRow>`
     with entered as (
       insert into ledger (kind, status, reason, request_id, attempt, occurred_at, amount,
         unit_prices, price_source, prompt_tokens, completion_tokens, usage_estimated, key_id,
@@ -71,6 +77,12 @@ export async function correctSpend(
     )
     select id, settle_usage(array[row(request_id, status, occurred_at, amount, prompt_tokens,
       completion_tokens, key_id, user_id, team_id, tags, model_group, provider, model)::usage_entry],
-      '[]', now()) from entered`.execute(trx)
+      '[]', now()) as crossed from entered`.execute(trx)
+  // Nobody is told of it here: the next usage of the account does that.
+  await sql`
+    update account a set soft_notified_at = null
+    from jsonb_to_recordset(${JSON.stringify(added[0]?.crossed ?? [])}::jsonb)
+      as c(kind text, owner text, model text)
+    where a.kind = c.kind and a.owner = c.owner and a.model = c.model`.execute(trx)
   return { entryId: added[0]?.id ?? '', before, spend }
 }
