@@ -17,6 +17,8 @@ const maxDays = 366
 /** An answer is one NATS message: so many days and so many sums at most. */
 const daysPerAnswer = 31
 const sumsPerAnswer = 5_000
+/** Of a message of 1 MB, with room for what stands around it. */
+const maxDayBytes = 960 * 1024
 
 interface SumRow {
   day: string
@@ -67,12 +69,12 @@ export async function spendSummary(
   return { days: answered, nextStart: days[answered.length] ?? null }
 }
 
-/** As many as one message holds: names may be long. */
+/** As many as one message holds: names may be long. A day on its own may take all of it. */
 function fitting(days: SpendSummaryDay[]): SpendSummaryDay[] {
   let bytes = 0
-  const beyond = days.findIndex((day) => {
+  const beyond = days.findIndex((day, at) => {
     bytes += Buffer.byteLength(JSON.stringify(day)) + 1
-    return bytes > maxPageBytes
+    return bytes > (at === 0 ? maxDayBytes : maxPageBytes)
   })
   return beyond === -1 ? days : days.slice(0, beyond)
 }

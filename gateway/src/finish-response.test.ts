@@ -46,3 +46,21 @@ test('one that reads slowly gets everything', async () => {
   assert.ok(read > size)
   close()
 })
+
+test('an answer that waits behind it on the connection may take its time', async () => {
+  const server = createServer((req, res) => {
+    if (req.url === '/first') finishResponse(res, Buffer.alloc(size, 32), limitMs)
+    else setTimeout(() => res.end('second'), 3 * limitMs)
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  for (const path of ['/first', '/second']) socket.write(`GET ${path} HTTP/1.1\r\nhost: x\r\n\r\n`)
+  let tail = ''
+  socket.on('data', (data) => {
+    tail = `${tail}${data.subarray(-20).toString()}`.slice(-20)
+    if (tail.endsWith('second')) socket.destroy()
+  })
+  await once(socket, 'close')
+  assert.match(tail, /second$/)
+  server.close()
+})

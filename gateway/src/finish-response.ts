@@ -11,5 +11,8 @@ export function finishResponse(
   limitMs = patienceMs,
 ): void {
   res.end(last)
-  if (res.writableLength > 0) res.setTimeout(limitMs, () => res.destroy())
+  if (res.writableLength === 0) return
+  res.setTimeout(limitMs, () => res.destroy())
+  // Before Node's own listener: an answer that waits behind this one on the connection takes its time.
+  res.prependOnceListener('finish', () => res.setTimeout(0))
 }

@@ -6,6 +6,7 @@ import type { Logger } from '@penstock/shared/telemetry/log'
 import type { Request, Response } from 'express'
 import { z } from 'zod'
 import { type CsvRow, csvHead, csvLine } from './csv.ts'
+import { finishResponse } from './finish-response.ts'
 
 export interface Rows {
   /** So many at most. */
@@ -97,7 +98,7 @@ export async function streamRows(
       left -= rows
       cursor = nextCursor
     } while (left > 0 && cursor !== null)
-    res.end(frame.end)
+    finishResponse(res, frame.end)
   } catch (cause) {
     if (!res.headersSent) throw cause
     // Half a list must not look like a whole one: the connection breaks instead.

@@ -54,22 +54,22 @@ test('a renewal whose answer is lost loses nothing', async () => {
     onReconnect() {},
   }
   const lost: number[] = []
+  const partitions = await startPartitions({
+    bus: bus as unknown as Bus,
+    routerId: 'r1',
+    services: { living: () => [] } as never,
+    log: pino({ level: 'silent' }),
+    onMessage() {},
+    onLost: (partition) => lost.push(partition),
+  })
   try {
-    const partitions = await startPartitions({
-      bus: bus as unknown as Bus,
-      routerId: 'r1',
-      services: { living: () => [] } as never,
-      log: pino({ level: 'silent' }),
-      onMessage() {},
-      onLost: (partition) => lost.push(partition),
-    })
     fake.losesAnswers = true
     await sleep(1_000)
     fake.losesAnswers = false
     await sleep(1_000)
     assert.deepEqual([lost, partitions.held.size], [[], requestPartitions])
-    await partitions.close()
   } finally {
+    await partitions.close()
     create.mock.restore()
   }
 })

@@ -54,6 +54,7 @@ function startRouter(t: TestContext) {
   const handOvers: PromiseWithResolvers<void>[] = []
   const published: string[] = []
   const served = new Set(['m'])
+  const running = new Set<string>()
   const publish = (subject: string) => {
     published.push(subject)
     const handOver = Promise.withResolvers<void>()
@@ -77,7 +78,7 @@ function startRouter(t: TestContext) {
     } as unknown as Bus,
     acks: { ack: (msg) => acked.push(msg) },
     finished: { note() {} },
-    slots: { holds: () => false } as never,
+    slots: { holds: (id: string) => running.has(id) } as never,
     fleet: {
       inGroup: (group) => (served.has(group) ? [{ ...only, group }] : []),
       isHealthy: () => true,
@@ -96,6 +97,7 @@ function startRouter(t: TestContext) {
     waiting,
     published,
     served,
+    running,
     held: router.held,
     receive: (msg: JsMsg, group = 'm') => router.receive(partitionOf(group), msg),
     assignNext() {
@@ -217,4 +219,15 @@ test('a fallback that was queued, though that was not confirmed, stays known', a
     [moved],
   )
   assert.equal(held.get('r1')?.msg, moved)
+})
+
+test('an attempt that a worker names after its hand-over counted as failed is not made again', async (t) => {
+  const { acked, waiting, held, running, receive, assignNext, settle, pauseIsOver } = startRouter(t)
+  const first = messageOf(0)
+  receive(first)
+  assignNext()
+  await settle(false)
+  running.add('r1')
+  pauseIsOver()
+  assert.deepEqual([waiting.length, held.size, acked], [0, 0, [first]])
 })

@@ -13,6 +13,7 @@ import type { PrefixMemory } from './health/prefix-affinity.ts'
 import type { RateLimits } from './health/rate-limits.ts'
 import type { Stats } from './health/stats.ts'
 import { createDrainRate, type DrainRate } from './queue/drain-rate.ts'
+import { createOpenLanes } from './queue/open-lanes.ts'
 import { createWaitingRoom, type Waiter, type WaitingRoom } from './queue/waiting-room.ts'
 import { meets, type Requirement } from './requirement.ts'
 import { createSettlement } from './settlement.ts'
@@ -147,18 +148,15 @@ export function createScheduler(parts: SchedulerParts): Scheduler {
     /** When somebody may get through who does not now: a breaker's pause ends, a rate limit has room. */
     let wakeAt = first.recoversAt
     while (free.length > 0) {
-      const lanes = new Map<string, boolean>()
+      const lanes = createOpenLanes()
       const isOpen = (head: Waiting): boolean => {
-        // Lanes of different sharers or ranks may bear the same name, and differ in the size of their first.
-        const { requirement, request } = head
+        const { requirement, request, lane } = head
         const isSized = parts.enforceRates() || requirement.promptTokens !== null
-        const key = isSized ? `${request.promptTokens} ${head.lane}` : head.lane
-        const known = lanes.get(key)
-        if (known !== undefined) return known
-        const open = free.some((info) => chooser.canTake(head, info, members))
-        if (!open) wakeAt = Math.min(wakeAt, chooser.roomAt(head, free, members))
-        lanes.set(key, open)
-        return open
+        return lanes.isOpen(lane, isSized ? request.promptTokens : 0, () => {
+          const open = free.some((info) => chooser.canTake(head, info, members))
+          if (!open) wakeAt = Math.min(wakeAt, chooser.roomAt(head, free, members))
+          return open
+        })
       }
       const next = room.next(isOpen)
       if (next === null) break

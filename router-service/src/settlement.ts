@@ -40,40 +40,43 @@ export function createSettlement(parts: SettlementParts): Settlement {
   const { stats, breakers, rates } = parts
   /** What was charged, by attempt: the next one may begin before the last one is settled. */
   const charges = new Map<string, { waiter: Waiter; group: string; expectedMs: number }>()
+  /** Also the call's id: an attempt that ends late must not end its successor on the same deployment. */
   const keyOf = ({ requestId, hop }: Job) => `${requestId}:${hop}`
   const expectedMs = (deploymentId: string) => stats.of(deploymentId).slotMs ?? unknownSlotMs
 
   return {
     expectedMs,
     begin(job, waiter, group, promptTokens) {
-      const { deploymentId, requestId } = job
-      charges.set(keyOf(job), { waiter, group, expectedMs: expectedMs(deploymentId) })
-      breakers.onStart(deploymentId, requestId)
-      if (parts.enforceRates()) rates.onStart(deploymentId, requestId, promptTokens)
+      const { deploymentId } = job
+      const callId = keyOf(job)
+      charges.set(callId, { waiter, group, expectedMs: expectedMs(deploymentId) })
+      breakers.onStart(deploymentId, callId)
+      if (parts.enforceRates()) rates.onStart(deploymentId, callId, promptTokens)
     },
     end(job, outcome, usedMs) {
-      const { deploymentId, requestId } = job
-      const charge = charges.get(keyOf(job))
-      charges.delete(keyOf(job))
+      const { deploymentId } = job
+      const callId = keyOf(job)
+      const charge = charges.get(callId)
+      charges.delete(callId)
       if (charge !== undefined) {
         const { sharer, weight } = charge.waiter
         const used = outcome?.ms ?? usedMs
         parts.sharesOf(charge.group)?.onRelease(sharer, weight, charge.expectedMs, used)
       }
       if (outcome === null) {
-        breakers.onAbandoned(deploymentId, requestId)
-        rates.onEnd(deploymentId, requestId, usedMs === 0 ? 0 : null)
+        breakers.onAbandoned(deploymentId, callId)
+        rates.onEnd(deploymentId, callId, usedMs === 0 ? 0 : null)
         return false
       }
       const { error, promptTokens, completionTokens } = outcome
-      rates.onEnd(deploymentId, requestId, promptTokens + completionTokens)
+      rates.onEnd(deploymentId, callId, promptTokens + completionTokens)
       stats.record(deploymentId, { ...outcome, ok: error === null })
-      if (error === null) breakers.onSuccess(deploymentId, requestId)
-      else if (error.code === 'client_closed_request') breakers.onAbandoned(deploymentId, requestId)
+      if (error === null) breakers.onSuccess(deploymentId, callId)
+      else if (error.code === 'client_closed_request') breakers.onAbandoned(deploymentId, callId)
       else {
         const before = breakers.state(deploymentId)
         const cooldownMs = parts.infoOf(deploymentId)?.cooldownMs ?? null
-        breakers.onFailure(deploymentId, requestId, error, cooldownMs)
+        breakers.onFailure(deploymentId, callId, error, cooldownMs)
         return before !== 'open' && breakers.state(deploymentId) === 'open'
       }
       return false

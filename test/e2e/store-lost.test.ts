@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, mock, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Objm } from '@nats-io/obj'
 import { consumeUsage } from '@penstock/billing-service/usage-consumer'
 import { startNats } from '@penstock/infra/servers/nats'
@@ -88,4 +89,23 @@ test('a body whose bytes are removed while it is fetched keeps nobody waiting', 
   const store = await new Objm(bus.js).open(claimStore.bucket)
   await assert.rejects(readBlob(store, 'a', { limitMs: 200 }))
   await assert.rejects(readBlob(store, 'a', { signal: AbortSignal.timeout(50) }))
+})
+
+test('whoever is still at it is not asked to make its part anew a second time beside', async () => {
+  let atOnce = 0
+  let most = 0
+  let refused = 0
+  bus.onStoreLost(async () => {
+    most = Math.max(most, ++atOnce)
+    await sleep(3_000)
+    atOnce -= 1
+  })
+  bus.onStoreLost(async () => {
+    if (++refused < 3) throw new Error('not yet')
+  })
+  await restartWithoutStore()
+  await eventually('the other one is', async () => refused === 3)
+  assert.equal(atOnce, 1, 'and has not waited for it')
+  await eventually('all is made anew', async () => atOnce === 0)
+  assert.equal(most, 1)
 })

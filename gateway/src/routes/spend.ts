@@ -16,6 +16,7 @@ import type { Request, RequestHandler, Response } from 'express'
 import { z } from 'zod'
 import { keyReference } from '../access/key-texts.ts'
 import type { CsvRow } from '../csv.ts'
+import { finishResponse } from '../finish-response.ts'
 import type { Gateway } from '../gateway.ts'
 import { parseQuery } from '../schemas.ts'
 import {
@@ -106,7 +107,7 @@ async function onePage(
   } else {
     res.type('json').write('{"data":[')
     res.write(text)
-    res.end(`],"next_cursor":${JSON.stringify(nextCursor)}}`)
+    finishResponse(res, `],"next_cursor":${JSON.stringify(nextCursor)}}`)
   }
 }
 

@@ -57,7 +57,7 @@ interface Breaker {
 export interface Breakers {
   /** Closed, or half-open without a probe out. */
   allows(deploymentId: string): boolean
-  /** A call is handed over; in half-open it becomes the probe. `callId`: the request's id. */
+  /** A call is handed over; in half-open it becomes the probe. `callId`: of this attempt. */
   onStart(deploymentId: string, callId: string): void
   onSuccess(deploymentId: string, callId: string): void
   /** @param cooldownMs the deployment's own; null: that of the options. 0: it never opens. */

@@ -19,7 +19,7 @@ type Limits = Pick<DeploymentInfo, 'id' | 'rpm' | 'tpm'>
 export interface RateLimits {
   /** Whether a call with such a prompt may start now. */
   allows(info: Limits, promptTokens: number): boolean
-  /** Counts the call and holds its tokens. Only after `allows`. `callId`: the request's id. */
+  /** Counts the call and holds its tokens. Only after `allows`. `callId`: of this attempt. */
   onStart(deploymentId: string, callId: string, promptTokens: number): void
   /**
    * Puts the call's real use in the place of what was held: what it did not use is free again, and

@@ -62,7 +62,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
   const publisher = createAckPublisher(nc, outbox)
   const listeners: (() => void)[] = []
   const lostListeners = new Set<StoreLost>()
-  /** Those whose part of the store is not there again. */
+  /** Those whose part of the store is not there again, and who are not at it. */
   const unrestored = new Set<StoreLost>()
   let connected = true
   let reconnectedAt: number | null = null
@@ -77,7 +77,7 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
           options.log.error('NATS came back without its store: what waited in it is lost')
           for (const listener of lostListeners) unrestored.add(listener)
         }
-        await Promise.all([...unrestored].map(restore))
+        for (const listener of [...unrestored]) void restore(listener)
         return
       } catch (cause) {
         // JetStream may need longer than the connection.
@@ -87,9 +87,18 @@ export async function connectBus(options: BusOptions): Promise<Bus> {
     }
   }
 
+  /** Each by itself: one that takes long is neither called a second time for another that fails, nor waited for. */
   async function restore(listener: StoreLost): Promise<void> {
-    await listener()
-    unrestored.delete(listener)
+    while (connected && unrestored.delete(listener)) {
+      try {
+        await listener()
+        return
+      } catch (cause) {
+        if (lostListeners.has(listener)) unrestored.add(listener)
+        options.log.debug({ err: cause }, 'a part of the store cannot be made anew yet')
+        await sleep(findPauseMs)
+      }
+    }
   }
 
   void (async () => {

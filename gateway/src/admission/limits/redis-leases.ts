@@ -56,8 +56,11 @@ export function createRedisLeases(options: RedisLeasesOptions): RedisLeases {
   }
 
   function owe(requestId: string, keys: string[]): void {
-    if (keys.length === 0) return
-    owed.set(requestId, { keys, until: clock() + leaseMs })
+    if (keys.length > 0) remember(requestId, { keys, until: clock() + leaseMs })
+  }
+
+  function remember(requestId: string, leases: Leases): void {
+    owed.set(requestId, leases)
     for (const oldest of owed.keys()) {
       if (owed.size <= maxOwed) break
       owed.delete(oldest)
@@ -67,10 +70,11 @@ export function createRedisLeases(options: RedisLeasesOptions): RedisLeases {
   function giveBack(): void {
     const all = [...owed]
     owed.clear()
-    for (const [id, { keys }] of all) {
-      Promise.all(keys.map((key) => redis.zrem(key, id))).catch((cause) => {
-        lost(cause)
-        owe(id, keys)
+    for (const [id, leases] of all) {
+      Promise.all(leases.keys.map((key) => redis.zrem(key, id))).catch(() => {
+        // Of a lost connection its end tells. A Redis that answers and refuses (a replica) is not lost
+        // for it: asked again with each of its answers, that would never end.
+        if (!owed.has(id)) remember(id, leases)
       })
     }
   }

@@ -102,9 +102,15 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
     // After a timeout the connection may still stand.
     if (up || probing || redis.status !== 'ready') return
     probing = true
-    inTime(redis.ping(), silenceMs)
-      .then(found, (cause) => {
-        lost(cause)
+    const asked = redis.ping()
+    // One that answers late each time would keep every request waiting for nothing.
+    inTime(asked, answerMs).then(found, lost)
+    // Even a refusal is an answer: then the connection is not the fault.
+    inTime(
+      asked.catch(() => {}),
+      silenceMs,
+    )
+      .catch(() => {
         if (!closed && redis.status === 'ready') redis.disconnect(true)
       })
       .finally(() => {
@@ -135,16 +141,19 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
     } catch (cause) {
       lost(cause)
       asked
-        .then((late) => {
-          found()
-          verdictOf(question, keys, reply.parse(late)).undo()
-        })
+        .then((late) => verdictOf(question, keys, reply.parse(late), () => true).undo())
         .catch(() => leases.owe(requestId, leasesOf(scopes)))
       return without(question)
     }
   }
 
-  function verdictOf(question: LimitQuestion, keys: string[], answer: number[]): Verdict {
+  /** @param hears whether Redis can be told how the request ends */
+  function verdictOf(
+    question: LimitQuestion,
+    keys: string[],
+    answer: number[],
+    hears = () => up,
+  ): Verdict {
     const { requestId, scopes, tokens, lastsMs } = question
     const [refusing = 0, kind = 0, wait = 0] = answer
     const rows = scopes.map((_, index) => answer.slice(3 + index * 4, 7 + index * 4))
@@ -160,7 +169,7 @@ export async function openRedisLimiter(options: RedisLimiterOptions): Promise<Re
       leases.drop(requestId)
       if (moreTokens === 0 && moreRequests === 0 && taken.length === 0) return
       // Without Redis what was charged stands until its minute is over.
-      if (!up) {
+      if (!hears()) {
         leases.owe(requestId, taken)
         return
       }
