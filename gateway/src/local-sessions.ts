@@ -4,6 +4,7 @@ import { createHash } from 'node:crypto'
 import { StorageType } from '@nats-io/jetstream'
 import { Kvm } from '@nats-io/kv'
 import type { Bus } from '@penstock/shared/bus/connect'
+import { onDemand } from '@penstock/shared/bus/on-demand'
 import { PenstockError } from '@penstock/shared/contracts/errors'
 
 export interface LocalSessions {
@@ -26,28 +27,15 @@ const maxBytes = 256 * 1024 * 1024
 const keepMs = 90 * 24 * 60 * 60_000
 
 export async function openLocalSessions(bus: Bus): Promise<LocalSessions> {
-  const open = () =>
+  const marks = onDemand(bus, () =>
     new Kvm(bus.js).create('penstock-local-sessions', {
       ttl: keepMs,
       max_bytes: maxBytes,
       storage: StorageType.File,
       history: 1,
-    })
-  let opened: ReturnType<typeof open> | null = null
-  const marks = async () => {
-    opened ??= open()
-    try {
-      return await opened
-    } catch (cause) {
-      // The next one tries again.
-      opened = null
-      throw cause
-    }
-  }
+    }),
+  )
   await marks()
-  bus.onStoreLost(() => {
-    opened = null
-  })
   return {
     async hold(sessionId, demanded) {
       const key = createHash('sha256').update(sessionId).digest('hex')

@@ -35,6 +35,12 @@ function waiting(more: Partial<RequestEnvelope> = {}): Waiting {
   return { request, rank: ranks.default, sharer: request.id, ...common, ...at }
 }
 
+/** One that needs room for its prompt; all of them in one lane, as those of nearly equal size are. */
+function fits(promptTokens: number, sharer: string): Waiting {
+  const one = waiting({ promptTokens })
+  return { ...one, sharer, lane: 'size', requirement: { ...one.requirement, promptTokens } }
+}
+
 function setUp(members: DeploymentInfo[], enforceRates = false, now = Date.now) {
   const assigned: [string, string][] = []
   const unhealthy: string[] = []
@@ -181,10 +187,6 @@ test('who waits too long is told why', () => {
 test('a head that nobody free can take does not hide another one of its lane', () => {
   const small = deployment('a', 'd1', { slots: 2, maxInputTokens: 1_005 })
   const { scheduler, assigned, release } = setUp([small])
-  const fits = (promptTokens: number, sharer: string): Waiting => {
-    const one = waiting({ promptTokens })
-    return { ...one, sharer, lane: 'size', requirement: { ...one.requirement, promptTokens } }
-  }
   const running = fits(1, 'x')
   scheduler.enqueue(running)
   const also = fits(1, 'x')
@@ -203,10 +205,6 @@ test('a head that nobody free can take does not hide another one of its lane', (
 test('one who could be served is not forgotten because another of its lane could not', () => {
   const small = deployment('a', 'd1', { slots: 1, maxInputTokens: 1_005 })
   const { scheduler, assigned, release } = setUp([small])
-  const fits = (promptTokens: number, sharer: string): Waiting => {
-    const one = waiting({ promptTokens })
-    return { ...one, sharer, lane: 'size', requirement: { ...one.requirement, promptTokens } }
-  }
   const running = fits(1, 's2')
   scheduler.enqueue(running)
   const fitting = fits(1_000, 's2')

@@ -1,40 +1,15 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import {
-  type DatabaseConnection,
-  DummyDriver,
-  Kysely,
-  PostgresAdapter,
-  PostgresIntrospector,
-  PostgresQueryCompiler,
-} from 'kysely'
+import { scriptedDatabase } from './fixtures/scripted-database.ts'
 import { sweepFiles } from './remove-files.ts'
 import type { Storage } from './storage/storage.ts'
-import type { BatchDatabase } from './store/database.ts'
 
 /** Says that these files are overdue, until they are forgotten. */
-function databaseOf(overdue: Set<string>): Kysely<BatchDatabase> {
-  class Driver extends DummyDriver {
-    override async acquireConnection(): Promise<DatabaseConnection> {
-      return {
-        executeQuery: async ({ sql, parameters }) => {
-          if (sql.startsWith('delete')) overdue.delete(String(parameters[0]))
-          const found = sql.startsWith('update') ? [...overdue] : []
-          return { rows: found.map((file_id) => ({ file_id })) as never[] }
-        },
-        async *streamQuery() {},
-      }
-    }
-  }
-  return new Kysely<BatchDatabase>({
-    dialect: {
-      createAdapter: () => new PostgresAdapter(),
-      createDriver: () => new Driver(),
-      createIntrospector: (db) => new PostgresIntrospector(db),
-      createQueryCompiler: () => new PostgresQueryCompiler(),
-    },
+const databaseOf = (overdue: Set<string>) =>
+  scriptedDatabase((sql, parameters) => {
+    if (sql.startsWith('delete')) overdue.delete(String(parameters[0]))
+    return sql.startsWith('update') ? [...overdue].map((file_id) => ({ file_id })) : []
   })
-}
 
 test('a file that cannot be removed keeps no other one from it', async () => {
   const overdue = new Set(['locked', 'other'])

@@ -1,9 +1,10 @@
 // Idempotency keys in NATS, for a day: in a KV bucket who runs, or ran, the first request of a key; in an
 // object store what it was answered. Both are made when the first key comes, and bounded.
 import { StorageType } from '@nats-io/jetstream'
-import { type KV, Kvm } from '@nats-io/kv'
+import { Kvm } from '@nats-io/kv'
 import { createBlobStore } from '@penstock/shared/bus/blob-store'
 import type { Bus } from '@penstock/shared/bus/connect'
+import { onDemand } from '@penstock/shared/bus/on-demand'
 import { errorCode } from '@penstock/shared/bus/streams'
 import { z } from 'zod'
 
@@ -40,12 +41,7 @@ export interface IdempotencyStore {
 export function createIdempotencyStore(bus: Bus): IdempotencyStore {
   const bucket = 'penstock-idempotent-answers'
   const answers = createBlobStore(bus, { bucket, maxBytes: maxAnswerBytes, ttlMs: keepMs })
-  let opened: Promise<KV> | null = null
-  bus.onStoreLost(() => {
-    opened = null
-  })
-
-  const open = () =>
+  const keys = onDemand(bus, () =>
     new Kvm(bus.js).create('penstock-idempotency', {
       ttl: keepMs,
       max_bytes: maxKeyBytes,
@@ -53,16 +49,8 @@ export function createIdempotencyStore(bus: Bus): IdempotencyStore {
       history: 1,
       // A repeat at another gateway must not read what a replica has not heard of yet.
       allow_direct: false,
-    })
-  const keys = async () => {
-    opened ??= open()
-    try {
-      return await opened
-    } catch (cause) {
-      opened = null
-      throw cause
-    }
-  }
+    }),
+  )
   const unlessTaken = async (write: Promise<unknown>): Promise<boolean> => {
     try {
       await write

@@ -1,8 +1,9 @@
 // A bounded bucket of blobs in JetStream's object store, made when it is first used.
 import { StorageType } from '@nats-io/jetstream'
-import { type ObjectStore, Objm } from '@nats-io/obj'
+import { Objm } from '@nats-io/obj'
 import { nanos } from '@nats-io/transport-node'
 import type { Bus } from './connect.ts'
+import { onDemand } from './on-demand.ts'
 import { readBlob } from './read-blob.ts'
 
 export interface BlobStore {
@@ -27,23 +28,13 @@ export function createBlobStore(
   bus: Pick<Bus, 'js' | 'onStoreLost'>,
   { bucket, maxBytes, ttlMs }: BlobStoreSpec,
 ): BlobStore {
-  let opened: Promise<ObjectStore> | null = null
-  bus.onStoreLost(() => {
-    opened = null
-  })
-  const store = async () => {
-    opened ??= new Objm(bus.js).create(bucket, {
+  const store = onDemand(bus, () =>
+    new Objm(bus.js).create(bucket, {
       storage: StorageType.File,
       max_bytes: maxBytes,
       ttl: nanos(ttlMs),
-    })
-    try {
-      return await opened
-    } catch (cause) {
-      opened = null
-      throw cause
-    }
-  }
+    }),
+  )
   return {
     async put(name, blob) {
       await (await store()).putBlob({ name, options: { max_chunk_size: 512 * 1024 } }, blob)

@@ -2,36 +2,9 @@ import assert from 'node:assert/strict'
 import { Readable, Writable } from 'node:stream'
 import { test } from 'node:test'
 import type { Request, Response } from 'express'
-import {
-  type DatabaseConnection,
-  DummyDriver,
-  Kysely,
-  PostgresAdapter,
-  PostgresIntrospector,
-  PostgresQueryCompiler,
-} from 'kysely'
 import type { Gateway } from '../../gateway.ts'
-import type { BatchDatabase } from '../store/database.ts'
+import { scriptedDatabase } from '../fixtures/scripted-database.ts'
 import { messageBatchRoutes } from './message-batches.ts'
-
-function databaseWith(row: object): Kysely<BatchDatabase> {
-  class Driver extends DummyDriver {
-    override async acquireConnection(): Promise<DatabaseConnection> {
-      return {
-        executeQuery: async () => ({ rows: [row] as never[] }),
-        async *streamQuery() {},
-      }
-    }
-  }
-  return new Kysely<BatchDatabase>({
-    dialect: {
-      createAdapter: () => new PostgresAdapter(),
-      createDriver: () => new Driver(),
-      createIntrospector: (db) => new PostgresIntrospector(db),
-      createQueryCompiler: () => new PostgresQueryCompiler(),
-    },
-  })
-}
 
 test('a client that leaves before its results begin leaves no file open', async () => {
   const line = JSON.stringify({ custom_id: 'a', response: null, error: { code: 'batch_expired' } })
@@ -49,7 +22,7 @@ test('a client that leaves before its results begin leaves no file open', async 
   const gateway = {
     authenticate: async () => ({ admin: true, caller: { keyId: null } }),
     batch: {
-      db: databaseWith(batch),
+      db: scriptedDatabase(() => [batch]),
       storage: {
         read: async () => {
           res.destroy()
